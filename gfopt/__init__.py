@@ -1,0 +1,85 @@
+"""Train one problem with and without gradients, on normalized and unnormalized networks, and compare what it costs.
+
+Names are imported when they are used: `import gfopt` and `gfopt.analysis` load no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gfopt import analysis, data, diagnostics, engine, nn, optimizers, plot, problems
+    from gfopt.data import load_dataset
+    from gfopt.errors import GfoptError
+    from gfopt.models import load_model, model_info
+    from gfopt.nn import build_network
+    from gfopt.problems import FunctionProblem, SubspaceProblem, SupervisedProblem
+    from gfopt.report import write_report
+    from gfopt.results import Results, load_results
+    from gfopt.run import Run, minimize
+    from gfopt.study import Study, load_study
+    from gfopt.trace import Budget
+
+__version__ = version("gfopt")
+
+_HOMES = {
+    "Budget": "gfopt.trace",
+    "FunctionProblem": "gfopt.problems",
+    "GfoptError": "gfopt.errors",
+    "Results": "gfopt.results",
+    "Run": "gfopt.run",
+    "Study": "gfopt.study",
+    "SubspaceProblem": "gfopt.problems",
+    "SupervisedProblem": "gfopt.problems",
+    "build_network": "gfopt.nn",
+    "load_dataset": "gfopt.data",
+    "load_model": "gfopt.models",
+    "load_results": "gfopt.results",
+    "load_study": "gfopt.study",
+    "minimize": "gfopt.run",
+    "model_info": "gfopt.models",
+    "write_report": "gfopt.report",
+}
+_ROOMS = ("analysis", "data", "diagnostics", "engine", "nn", "optimizers", "plot", "problems")
+
+__all__ = [
+    "Budget",
+    "FunctionProblem",
+    "GfoptError",
+    "Results",
+    "Run",
+    "Study",
+    "SubspaceProblem",
+    "SupervisedProblem",
+    "analysis",
+    "build_network",
+    "data",
+    "diagnostics",
+    "engine",
+    "load_dataset",
+    "load_model",
+    "load_results",
+    "load_study",
+    "minimize",
+    "model_info",
+    "nn",
+    "optimizers",
+    "plot",
+    "problems",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> object:
+    """The public name, imported now."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"gfopt.{name}")
+    raise AttributeError(f"module 'gfopt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,114 @@
+"""BatchNorm in a population: every member is normalized by its own statistics, and statistics are never genes.
+
+Three modes (`bn_mode` of a problem, the same for every optimizer, so that all minimize one objective):
+
+- `batch`: mean and variance of the batch that is evaluated, as in training.
+- `reference`: mean and variance of a fixed reference batch that runs through the network ahead of the rows
+  (virtual batch normalization, Salimans et al. 2016, arXiv:1606.03498); the loss of a row then does not depend on
+  the other rows. The statistics are part of the differentiated function.
+- `running`: the statistics stored in the network, the same for every member, as when a trained network is fine-tuned.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+BN_MODES = ("batch", "reference", "running")
+
+
+class BatchStatistics(nn.Module):
+    """A BatchNorm layer without memory: it normalizes by the statistics of the rows at hand.
+
+    Args:
+        layer: the layer that it stands for; shares its `weight` and `bias`.
+        reference_rows: how many leading rows give the statistics; 0 means all of them.
+    """
+
+    def __init__(self, layer: _BatchNorm, reference_rows: int = 0) -> None:
+        super().__init__()
+        self.weight = layer.weight
+        self.bias = layer.bias
+        self.eps = layer.eps
+        self.reference_rows = reference_rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C)` or `(N, C, ...)` normalized per channel with the biased variance (Ioffe & Szegedy 2015)."""
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
+        source = x[: self.reference_rows] if self.reference_rows else x
+        variance, mean = torch.var_mean(source, dim=axes, correction=0, keepdim=True)
+        normalized = (x - mean) * torch.rsqrt(variance + self.eps)
+        if self.weight is None:
+            return normalized
+        return normalized * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+    def forward_members(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """The same for `(..., N, C)` rows of many members at once, with `(..., C)` weight and bias."""
+        source = x[..., : self.reference_rows, :] if self.reference_rows else x
+        variance, mean = torch.var_mean(source, dim=-2, correction=0, keepdim=True)
+        factor = torch.rsqrt(variance + self.eps)
+        if weight is not None:
+            factor = factor * weight.unsqueeze(-2)
+        normalized = (x - mean) * factor
+        return normalized if bias is None else normalized + bias.unsqueeze(-2)
+
+
+def batch_norm_layers(module: nn.Module) -> dict[str, _BatchNorm]:
+    """Every BatchNorm layer of a network by its name, a user's own ones included."""
+    return {name: layer for name, layer in module.named_modules() if isinstance(layer, _BatchNorm)}
+
+
+def prepare(module: nn.Module, bn_mode: str, reference_rows: int = 0) -> nn.Module:
+    """A copy of `module` for evaluating a population under `bn_mode`; parameter names stay as they are."""
+    clone = copy.deepcopy(module).train()
+    for name, layer in batch_norm_layers(clone).items():
+        if bn_mode == "running":
+            layer.eval()
+            continue
+        memoryless = BatchStatistics(layer, reference_rows if bn_mode == "reference" else 0)
+        parent, _, child = name.rpartition(".")
+        if not child:
+            return memoryless
+        setattr(clone.get_submodule(parent), child, memoryless)
+    return clone
+
+
+@torch.no_grad()
+def calibrate(module: nn.Module, inputs: Tensor) -> None:
+    """Store in every BatchNorm layer the mean and biased variance that its input has on `inputs`, in one pass.
+
+    The layers run in evaluation mode during the pass, so that each sees what it will see later; the result is exact
+    for these rows (no moving average, no unbiased correction).
+    """
+    layers = batch_norm_layers(module)
+    if not layers:
+        return
+
+    def store(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        x = args[0].detach()
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        variance, mean = torch.var_mean(x, dim=axes, correction=0)
+        layer.running_mean, layer.running_var = mean, variance
+        layer.num_batches_tracked = torch.ones((), dtype=torch.long, device=x.device)
+        layer.track_running_stats = True
+
+    handles = [layer.register_forward_pre_hook(store) for layer in layers.values()]
+    before = module.training
+    try:
+        module.eval()(inputs)
+    finally:
+        module.train(before)
+        for handle in handles:
+            handle.remove()
+
+
+def has_statistics(module: nn.Module) -> bool:
+    """Whether every BatchNorm layer has seen at least one batch."""
+    tracked: Iterator[Tensor | None] = (layer.num_batches_tracked for layer in batch_norm_layers(module).values())
+    return all(count is not None and int(count) > 0 for count in tracked)
+

@@ -1,0 +1,35 @@
+"""Where a problem lives: the device and the floating type behind the names of a study file."""
+
+from __future__ import annotations
+
+import torch
+
+from gfopt.errors import ConfigError, expectation
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device behind `auto`, `cpu`, `cuda` or `cuda:1`; `auto` is the GPU where there is one.
+
+    Raises:
+        ConfigError: for another name, or `cuda` on a machine without one.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ConfigError("device: " + expectation("auto, cpu or cuda", name))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: " + expectation("a device of this machine", name, "This machine has no usable GPU; use auto."))
+    return device
+
+
+def resolve_dtype(name: str) -> torch.dtype:
+    """The torch type behind `float32` or `float64`."""
+    if name not in DTYPES:
+        raise ConfigError("dtype: " + expectation("float32 or float64", name))
+    return DTYPES[name]

@@ -1,0 +1,82 @@
+"""Networks whose layers compute all members at once from stacked weights, without `torch.func.vmap`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gfopt.engine.batchnorm import BatchStatistics
+from gfopt.nn import MLP, NormalizedLinear
+
+NativeForward = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]
+
+# Layers that act on each number by itself, so that a leading axis of members changes nothing.
+_ELEMENTWISE = (
+    nn.Identity, nn.Tanh, nn.Sigmoid, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Hardtanh, nn.SELU,
+)
+
+
+def native_forward(module: nn.Module) -> NativeForward | None:
+    """From stacked parameters, frozen ones and `(B, ...)` rows to `(T, B, C)`; `None` if a layer is not known."""
+    if isinstance(module, MLP):
+
+        def stacked(parameters: Mapping[str, Tensor], frozen: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+            output: Tensor = functional_call(module, {**frozen, **parameters}, (inputs,))
+            # With no gene in front of the last layers, one computation serves all members.
+            return output if output.ndim == 3 else output.expand(_members(parameters), *output.shape)
+
+        return stacked
+    if type(module) is not nn.Sequential or not _known(module):
+        return None
+
+    def chain(parameters: Mapping[str, Tensor], frozen: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        everything = {**frozen, **parameters}
+        x = inputs
+        for name, layer in module.named_children():
+            own = {key.partition(".")[2]: t for key, t in everything.items() if key.partition(".")[0] == name}
+            x = _apply(layer, own, x)
+        return x if x.ndim == 3 else x.expand(_members(parameters), *x.shape)
+
+    return chain
+
+
+def _known(module: nn.Sequential) -> bool:
+    """Whether every layer is known, on flat rows; a Flatten may come first only."""
+    names = {id(p) for p in module.parameters()}
+    shared = len(names) != sum(1 for layer in module.modules() for _ in layer.parameters(recurse=False))
+    rows = [layer for i, layer in enumerate(module) if not (i == 0 and _flattens(layer))]
+    return bool(rows) and not shared and all(isinstance(r, nn.Linear | NormalizedLinear | BatchStatistics | _ELEMENTWISE) for r in rows)
+
+
+def _flattens(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Flatten) and layer.start_dim == 1 and layer.end_dim == -1
+
+
+def _apply(layer: nn.Module, own: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    if isinstance(layer, nn.Linear):
+        return _linear(x, own["weight"], own.get("bias"))
+    if isinstance(layer, BatchStatistics):
+        return layer.forward_members(x, own.get("weight"), own.get("bias"))
+    if isinstance(layer, NormalizedLinear):
+        output: Tensor = functional_call(layer, dict(own), (x,))
+        return output
+    output = layer(x)
+    return output
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`(B, in)` or `(T, B, in)` by `(T, out, in)`, or a frozen `(out, in)`."""
+    if weight.ndim == 2:
+        y = x @ weight.mT
+        return y if bias is None else y + (bias if bias.ndim == 1 else bias.unsqueeze(-2))
+    rows = x.expand(len(weight), *x.shape[-2:])
+    if bias is None:
+        return torch.bmm(rows, weight.mT)
+    return torch.baddbmm(bias.expand(len(weight), -1).unsqueeze(-2), rows, weight.mT)
+
+
+def _members(parameters: Mapping[str, Tensor]) -> int:
+    return len(next(iter(parameters.values())))

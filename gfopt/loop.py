@@ -1,0 +1,263 @@
+"""The only training loop: it counts cost, tracks the incumbent, logs, and stops."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfopt.errors import ConfigError, NotDifferentiableError, ShapeError, expectation
+from gfopt.optimizers.base import Optimizer
+from gfopt.problems.base import Problem
+from gfopt.trace import Budget, Ledger, Record, Status, StopReason, Trace
+from gfopt.types import Evaluation
+
+LOG_POINTS = 60  # evenly spaced in log cost
+FIRST_LOG = 1e-4  # share of the budget at the first of them
+STALL_LIMIT = 100  # empty asks in a row that end a run
+Progress = Callable[[float, Record], None]
+
+
+@dataclass
+class Outcome:
+    """What the loop hands back: the logged points and the incumbent `(D,)`, on the CPU."""
+
+    trace: Trace
+    best: np.ndarray
+
+
+class Loop:
+    """Trains one problem with one optimizer until the budget is used up.
+
+    A loss on a minibatch ranks candidates inside a generation only. At log points the lowest-loss member of the last
+    batch meets the incumbent on the problem's fixed probe rows, and the lower one stays. While the batch stays the
+    same (a full batch), losses of different steps compare, and the lowest of them all is the one that meets it.
+
+    Args:
+        problem: what is minimized.
+        optimizer: what minimizes it.
+        start: `(P, D)` the rows that the optimizer started from; row 0 is the first incumbent.
+        budget: when to stop; the step that crosses it is completed and charged.
+        seed: the stream of the minibatches.
+        target: stop once the incumbent's loss on the probe rows is as low.
+        progress: called at each log point with the share of the budget that is spent.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: Optimizer,
+        start: Tensor,
+        budget: Budget,
+        *,
+        seed: int = 0,
+        target: float | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        check_gradient(problem, optimizer)
+        self.problem, self.optimizer, self.budget = problem, optimizer, budget
+        self.seed, self.target, self.progress = seed, target, progress
+        self.ledger = Ledger()
+        self.trace = Trace()
+        self.incumbent = start[0].clone()
+        self.loss = math.inf
+        self._candidate: Tensor | None = None
+        self._candidate_loss = math.inf
+        self._candidate_batch: int | None = None
+        self._batch_loss = math.nan
+        self._scores: dict[str, float] = {}
+        self._next_log = 0
+
+    def run(self) -> Outcome:
+        """Train to the end; errors of the user's own network or loss pass through."""
+        self._meet(self.incumbent)
+        self._log()
+        step, stalled = 0, 0
+        while (reason := self._ended(stalled)) is None:
+            evaluated = self._step(step)
+            stalled = 0 if evaluated else stalled + 1
+            if self._hopeless(evaluated):
+                self.trace.status = Status.DIVERGED
+                self.trace.message = f"every loss of step {self.ledger.steps} was NaN or infinite"
+                break
+            if self.budget.progress(self.ledger) >= self._threshold():
+                self._judge()
+                self._log()
+            if not self.optimizer.hold_batch:
+                step += 1
+        else:
+            self.trace.stop_reason = reason
+        if self.trace.records[-1].ledger["steps"] != self.ledger.steps:
+            self._judge()
+            self._log()
+        if not math.isfinite(self.loss) and self.trace.status is Status.OK:
+            self.trace.status = Status.DIVERGED
+            self.trace.message = "no finite loss was ever found"
+        return Outcome(self.trace, self.incumbent.detach().cpu().numpy().copy())
+
+    def _step(self, step: int) -> int:
+        """One ask, evaluate, tell; the number of rows that were evaluated."""
+        problem, optimizer = self.problem, self.optimizer
+        before = time.perf_counter()
+        gradient = optimizer.wants_gradient
+        population = optimizer.ask(problem.batch(step))
+        asked = time.perf_counter()
+        if len(population) == 0:
+            self._charge_time(asked - before, 0.0, 0.0)
+            self.ledger.steps += 1
+            return 0
+        evaluation = problem.evaluate(population, step, seed=self.seed, gradient=gradient)
+        evaluation, failed = _sanitized(evaluation, len(population))
+        if population.is_cuda:
+            torch.cuda.synchronize(population.device)
+        evaluated = time.perf_counter()
+        optimizer.tell(population, evaluation)
+        told = time.perf_counter()
+        self._charge_time(asked - before, evaluated - asked, told - evaluated)
+        self._charge(len(population), evaluation, gradient)
+        self.ledger.nonfinite += failed
+        self._remember(population, evaluation)
+        return len(population)
+
+    def _charge(self, rows: int, evaluation: Evaluation, gradient: bool) -> None:
+        cost, ledger = self.problem.cost, self.ledger
+        samples = rows * evaluation.samples
+        ledger.steps += 1
+        ledger.evaluations += rows
+        ledger.forward_samples += samples
+        ledger.flops += samples * cost.forward_flops
+        ledger.forward_equivalents += samples
+        if gradient:
+            ledger.backward_samples += samples
+            ledger.flops += samples * cost.backward_flops
+            ledger.forward_equivalents += samples * cost.backward_equivalents
+
+    def _charge_time(self, ask: float, evaluate: float, tell: float) -> None:
+        ledger = self.ledger
+        ledger.ask_seconds += ask
+        ledger.evaluate_seconds += evaluate
+        ledger.tell_seconds += tell
+        ledger.seconds = ledger.ask_seconds + ledger.evaluate_seconds + ledger.tell_seconds
+
+    def _remember(self, population: Tensor, evaluation: Evaluation) -> None:
+        """Keep the lowest-loss row of the current batch; rows of another batch do not compare with it."""
+        lowest = int(evaluation.loss.argmin())
+        self._batch_loss = float(evaluation.loss[lowest])
+        if evaluation.batch != self._candidate_batch:
+            self._candidate_batch, self._candidate, self._candidate_loss = evaluation.batch, None, math.inf
+        if self._batch_loss < self._candidate_loss:
+            self._candidate, self._candidate_loss = population[lowest].clone(), self._batch_loss
+
+    def _judge(self) -> None:
+        if self._candidate is not None:
+            self._meet(self._candidate)
+            self._candidate = None  # met once; a later one of the same batch must be lower still
+
+    def _meet(self, challenger: Tensor) -> None:
+        """The challenger replaces the incumbent if its loss on the probe rows is lower."""
+        evaluation = self.problem.probe(challenger.reshape(1, -1))
+        self.ledger.probe_samples += evaluation.samples
+        loss = float(evaluation.loss[0])
+        first = not self.trace.records
+        if (math.isfinite(loss) and loss < self.loss) or first:
+            self.incumbent, self.loss = challenger, loss if math.isfinite(loss) else math.inf
+            self._scores = {
+                f"{split}_{name}": value
+                for split in self.problem.splits
+                for name, value in self.problem.score(challenger, split).items()
+            }
+
+    def _log(self) -> None:
+        self.ledger.peak_memory = _peak_memory(self.incumbent)
+        record = Record(asdict(self.ledger), self.loss, self._batch_loss, dict(self._scores))
+        self.trace.records.append(record)
+        spent = self.budget.progress(self.ledger)
+        while self._next_log <= LOG_POINTS and self._threshold() <= spent:
+            self._next_log += 1
+        if self.progress is not None:
+            self.progress(spent, record)
+
+    def _threshold(self) -> float:
+        """Share of the budget at the next log point."""
+        return FIRST_LOG ** (1 - self._next_log / LOG_POINTS)
+
+    def _ended(self, stalled: int) -> StopReason | None:
+        if self.target is not None and self.loss <= self.target:
+            return StopReason.TARGET
+        if self.budget.progress(self.ledger) >= 1:
+            return StopReason.BUDGET
+        if self.optimizer.stopped:
+            return StopReason.SELF_STOPPED
+        return StopReason.STALLED if stalled >= STALL_LIMIT else None
+
+    def _hopeless(self, evaluated: int) -> bool:
+        """Nothing finite in a whole generation, or in a gradient step: there is nothing to go on from.
+
+        A single gradient-free candidate may fail; its optimizer goes on from what it has.
+        """
+        if not evaluated or math.isfinite(self._batch_loss):
+            return False
+        return evaluated > 1 or self.optimizer.wants_gradient
+
+
+def check_gradient(problem: Problem, optimizer: Optimizer | type[Optimizer]) -> None:
+    """Refuse a gradient optimizer on a problem that has no gradient, before anything starts.
+
+    Raises:
+        NotDifferentiableError: naming the part without gradient.
+    """
+    if optimizer.needs_gradient and not problem.differentiable:
+        name = optimizer.__name__ if isinstance(optimizer, type) else type(optimizer).__name__
+        raise NotDifferentiableError(f"{name} needs a gradient: {problem.why_no_gradient()}")
+
+
+def check_budget(problem: Problem, optimizer: Optimizer | type[Optimizer], budget: Budget) -> None:
+    """Refuse a budget that the run would never use up.
+
+    Raises:
+        ConfigError: naming the unit that is never spent.
+    """
+    idle = set()
+    if not optimizer.needs_gradient:
+        idle.add("backward_samples")
+    if not problem.cost.forward_flops:
+        idle.add("flops")
+    if set(budget.limits()) <= idle:
+        name = optimizer.__name__ if isinstance(optimizer, type) else type(optimizer).__name__
+        got = f"`{', '.join(budget.limits())}`, of which it spends none here"
+        raise ConfigError("budget: " + expectation(f"a unit that {name} spends", got, "Use forward_equivalents or evaluations."))
+
+
+def _sanitized(evaluation: Evaluation, rows: int) -> tuple[Evaluation, int]:
+    """Non-finite losses as `+inf` with gradient rows of 0, and how many there were."""
+    if evaluation.loss.shape != (rows,):
+        raise ShapeError(f"loss: expected shape ({rows},), got {tuple(evaluation.loss.shape)}")
+    good = torch.isfinite(evaluation.loss)
+    gradient = evaluation.gradient
+    if gradient is not None:
+        good &= torch.isfinite(gradient).all(dim=1)
+    failed = rows - int(good.sum())
+    if not failed:
+        return evaluation, 0
+    loss = torch.where(good, evaluation.loss, torch.inf)
+    if gradient is not None:
+        gradient = torch.where(good[:, None], gradient, 0.0)
+    return Evaluation(loss, gradient, evaluation.samples, evaluation.batch), failed
+
+
+def _peak_memory(like: Tensor) -> int:
+    """Bytes: the GPU's highest allocation, or the process's highest resident size (0 on Windows)."""
+    if like.is_cuda:
+        return int(torch.cuda.max_memory_allocated(like.device))
+    if sys.platform == "win32":
+        return 0  # the system offers no such figure without a further package
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

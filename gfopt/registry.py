@@ -1,0 +1,113 @@
+"""Names of what can be put into a study, each with the place of its class; nothing is imported before it is asked for.
+
+To add one: write its file and add one line here. Other packages add theirs through entry points of the same group.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from gfopt.errors import ConfigError, expectation, suggestion
+
+
+class Registry:
+    """A lazy table from name to object.
+
+    Args:
+        kind: what the names stand for, used in messages, as `optimizer`.
+        table: name to `package.module:attribute`.
+    """
+
+    def __init__(self, kind: str, table: dict[str, str]) -> None:
+        self.kind = kind
+        self._table = table
+
+    @cached_property
+    def _foreign(self) -> dict[str, EntryPoint]:
+        found: dict[str, EntryPoint] = {}
+        for point in entry_points(group=f"gfopt.{self.kind}s"):
+            if point.name in self._table or point.name in found:
+                raise ConfigError(f"the {self.kind} {point.name!r} is defined twice: {point.value} clashes")
+            found[point.name] = point
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        """All names: the package's own in the order of its table, then other packages'."""
+        return (*self._table, *sorted(self._foreign))
+
+    def check(self, name: object) -> str:
+        """`name` itself if it is known.
+
+        Raises:
+            ConfigError: naming the nearest known one.
+        """
+        if not isinstance(name, str) or name not in self.names():
+            raise ConfigError(expectation(f"a known {self.kind}", name, suggestion(name, self.names())))
+        return name
+
+    def get(self, name: str) -> Any:
+        """The object behind `name`; imports its module."""
+        self.check(name)
+        if name in self._foreign:
+            return self._foreign[name].load()
+        module, _, attribute = self._table[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+optimizers = Registry("optimizer", {
+    "sgd": "gfopt.optimizers.backprop:SGD",
+    "rmsprop": "gfopt.optimizers.backprop:RMSprop",
+    "adam": "gfopt.optimizers.backprop:Adam",
+    "adamw": "gfopt.optimizers.backprop:AdamW",
+    "deap-ga": "gfopt.optimizers.deap_ga:GeneticAlgorithm",
+    "pyswarms-gbest": "gfopt.optimizers.pyswarms_pso:GlobalBest",
+    "pyswarms-lbest": "gfopt.optimizers.pyswarms_pso:LocalBest",
+    "random-search": "gfopt.optimizers.random_search:RandomSearch",
+})
+
+networks = Registry("network", {
+    "mlp": "gfopt.nn.mlp:MLP",
+})
+
+norms = Registry("norm", {
+    "none": "gfopt.nn.normalization:Identity",
+    "batch": "gfopt.nn.normalization:BatchNorm",
+    "layer": "gfopt.nn.normalization:LayerNorm",
+    "rms": "gfopt.nn.normalization:RMSNorm",
+    "weight": "gfopt.nn.normalization:WeightNorm",
+    "cosine": "gfopt.nn.normalization:CosineNorm",
+    "pearson": "gfopt.nn.normalization:PearsonNorm",
+})
+
+datasets = Registry("dataset", {
+    "iris": "gfopt.data.tables:iris",
+    "wine": "gfopt.data.tables:wine",
+    "breast_cancer": "gfopt.data.tables:breast_cancer",
+    "digits": "gfopt.data.tables:digits",
+    "diabetes": "gfopt.data.tables:diabetes",
+    "moons": "gfopt.data.generated:moons",
+    "spirals": "gfopt.data.generated:spirals",
+    "xor": "gfopt.data.generated:xor",
+    "parity": "gfopt.data.generated:parity",
+    "sine": "gfopt.data.generated:sine",
+})
+
+losses = Registry("loss", {
+    "cross_entropy": "gfopt.problems.losses:CrossEntropy",
+    "binary_cross_entropy": "gfopt.problems.losses:BinaryCrossEntropy",
+    "mse": "gfopt.problems.losses:MeanSquaredError",
+    "classification_error": "gfopt.problems.losses:ClassificationError",
+    "f1_error": "gfopt.problems.losses:F1Error",
+    "auc_error": "gfopt.problems.losses:AUCError",
+    "cost_matrix": "gfopt.problems.losses:CostMatrix",
+})
+
+functions = Registry("function", {
+    "sphere": "gfopt.problems.functions:sphere",
+    "rosenbrock": "gfopt.problems.functions:rosenbrock",
+    "rastrigin": "gfopt.problems.functions:rastrigin",
+    "ackley": "gfopt.problems.functions:ackley",
+})
