@@ -1,0 +1,175 @@
+"""Data sets by name, and the `dataset:` mapping of a study file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
+
+from gfopt import registry
+from gfopt.data.assemble import Preparation, assemble
+from gfopt.data.dataset import Dataset, Task
+from gfopt.data.files import from_file
+from gfopt.data.source import Source, SourceOptions
+from gfopt.data.splits import check_fractions
+from gfopt.errors import ConfigError, expectation, located, suggestion
+
+AnySource = Source[SourceOptions]
+M = TypeVar("M", bound=BaseModel)
+
+
+class DatasetOptions(BaseModel):
+    """What every `dataset:` mapping may say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    test_fraction: float = Field(0.2, ge=0, lt=1, description="share of all rows that judge; 0 for none")
+    validation_fraction: float = Field(
+        0.1, ge=0, lt=1, description="share of all rows that choose between runs"
+    )
+    scale: bool = Field(True, description="mean 0 and standard deviation 1 over the training rows")
+
+
+class FileOptions(DatasetOptions):
+    """`{path: x.csv, target: y}`."""
+
+    path: str = Field(min_length=1, description="a .csv, .parquet or .npz file, relative to the study file")
+    target: str = Field("y", min_length=1, description="the column, or array, to predict")
+    task: Task | None = Field(None, description="by default what the target looks like")
+    drop: tuple[str, ...] = Field((), description="columns to leave out")
+
+
+@lru_cache(maxsize=64)
+def named_options(name: str) -> type[DatasetOptions]:
+    """The model of `{name: <name>, ...}`: `DatasetOptions` and the source's own options in one.
+
+    Raises:
+        ConfigError: for an unknown name.
+    """
+    # The source's own options come with DatasetOptions, so the model is one of them.
+    bases = cast(tuple[type[DatasetOptions], ...], (source(name).options_class, DatasetOptions))
+    return create_model(
+        f"{name.title().replace('_', '')}Dataset",
+        __base__=bases,
+        __doc__=f"`{{name: {name}}}`.",
+        name=(Literal[name], ...),  # type: ignore[arg-type]  # a Literal made at run time
+    )
+
+
+def source(name: str) -> AnySource:
+    """The source of that name.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest known one.
+    """
+    found = registry.datasets.get(name)
+    if not isinstance(found, Source):
+        raise ConfigError(f"data set {name!r}: " + expectation("a gfopt.data.Source", found))
+    return found
+
+
+def sources() -> tuple[AnySource, ...]:
+    """Every data set that has a name, with task and description; loads none of them."""
+    return tuple(source(name) for name in registry.datasets.names())
+
+
+def load_dataset(
+    name: str,
+    *,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    scale: bool = True,
+    **options: object,
+) -> Dataset:
+    """The data set of that name, split and scaled; `sources()` lists them.
+
+    Args:
+        name: as `digits`.
+        test_fraction: share of all rows that judge.
+        validation_fraction: share of all rows that choose between runs.
+        seed: the split depends on it and on the data alone; generated data depend on it too.
+        scale: give every input, and the targets of a regression, mean 0 and standard deviation 1 over the
+            training rows.
+        **options: the source's own, as `noise` of `moons`.
+
+    Raises:
+        ConfigError: for an unknown name or option and for a value out of range, with the nearest known one.
+        DataError: if the rows are too few to split.
+    """
+    how = Preparation(test_fraction, validation_fraction, seed, scale)
+    found = source(name)
+    with located(name):
+        return assemble(name, found.load(_parse(found.options_class, options), int(seed)), how)
+
+
+def options_of(spec: Mapping[str, object]) -> DatasetOptions:
+    """The checked form of a `dataset:` mapping, `{name: digits, ...}` or `{path: x.csv, target: y, ...}`.
+
+    Looks at no data and opens no file.
+
+    Raises:
+        ConfigError: naming the key, what was expected and what was got.
+    """
+    if not isinstance(spec, Mapping):
+        raise ConfigError(expectation("a mapping as {name: digits} or {path: x.csv, target: y}", spec))
+    if ("name" in spec) == ("path" in spec):
+        got = f"`{', '.join(map(str, spec)) or 'no keys'}`"
+        raise ConfigError(expectation("exactly one of the keys name and path", got))
+    if "path" in spec:
+        model: type[DatasetOptions] = FileOptions
+    else:
+        with located("name"):
+            model = named_options(registry.datasets.check(spec["name"]))
+    options = _parse(model, spec)
+    check_fractions(options.test_fraction, options.validation_fraction)
+    return options
+
+
+def load_spec(
+    spec: Mapping[str, object] | DatasetOptions, seed: int = 0, base: Path | None = None
+) -> Dataset:
+    """The data set that a `dataset:` mapping describes.
+
+    Args:
+        spec: the mapping, or what `options_of` made of it.
+        seed: the split, and generated data, depend on it.
+        base: folder that a relative `path` starts from; by default the working directory.
+
+    Raises:
+        ConfigError: as `options_of`.
+        DataError: if the data cannot be used.
+    """
+    options = spec if isinstance(spec, DatasetOptions) else options_of(spec)
+    values = {name: getattr(options, name) for name in type(options).model_fields}
+    if isinstance(options, FileOptions):
+        path = Path(values.pop("path")).expanduser()
+        return from_file(path if base is None else base / path, seed=seed, **values)
+    return load_dataset(values.pop("name"), seed=seed, **values)
+
+
+def _parse(model: type[M], given: Mapping[str, object]) -> M:
+    """`given` as an instance of `model`; the message is about the first thing that is wrong."""
+    for key, value in given.items():
+        if key not in model.model_fields:
+            fix = suggestion(key, model.model_fields) or f"{model.__name__} has none."
+            raise ConfigError(f"{key}: " + expectation("a known option", f"`{key}`", fix))
+        # Python takes True for the number 1; where a number is wanted it is a mistake.
+        if isinstance(value, bool) and model.model_fields[key].annotation is not bool:
+            raise ConfigError(f"{key}: " + expectation("a value that is not true or false", value))
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise ConfigError(_message(error.errors()[0])) from None
+
+
+def _message(error: ErrorDetails) -> str:
+    place = ".".join(map(str, error["loc"]))
+    text = error["msg"]
+    if error["type"] == "value_error":
+        return text.removeprefix("Value error, ")  # a source's own sentence
+    return f"{place}: " + expectation(text.removeprefix("Input should be "), error["input"])
