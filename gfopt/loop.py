@@ -185,7 +185,7 @@ class Loop:
 
     def _threshold(self) -> float:
         """Share of the budget at the next log point."""
-        return FIRST_LOG ** (1 - self._next_log / LOG_POINTS)
+        return float(FIRST_LOG ** (1 - self._next_log / LOG_POINTS))
 
     def _ended(self, stalled: int) -> StopReason | None:
         if self.target is not None and self.loss <= self.target:
@@ -231,7 +231,9 @@ def check_budget(problem: Problem, optimizer: Optimizer | type[Optimizer], budge
     if set(budget.limits()) <= idle:
         name = optimizer.__name__ if isinstance(optimizer, type) else type(optimizer).__name__
         got = f"`{', '.join(budget.limits())}`, of which it spends none here"
-        raise ConfigError("budget: " + expectation(f"a unit that {name} spends", got, "Use forward_equivalents or evaluations."))
+        raise ConfigError(
+            "budget: " + expectation(f"a unit that {name} spends", got, "Use forward_equivalents or evaluations.")
+        )
 
 
 def _sanitized(evaluation: Evaluation, rows: int) -> tuple[Evaluation, int]:

@@ -57,57 +57,75 @@ class Registry:
         return getattr(importlib.import_module(module), attribute)
 
 
-optimizers = Registry("optimizer", {
-    "sgd": "gfopt.optimizers.backprop:SGD",
-    "rmsprop": "gfopt.optimizers.backprop:RMSprop",
-    "adam": "gfopt.optimizers.backprop:Adam",
-    "adamw": "gfopt.optimizers.backprop:AdamW",
-    "deap-ga": "gfopt.optimizers.deap_ga:GeneticAlgorithm",
-    "pyswarms-gbest": "gfopt.optimizers.pyswarms_pso:GlobalBest",
-    "pyswarms-lbest": "gfopt.optimizers.pyswarms_pso:LocalBest",
-    "random-search": "gfopt.optimizers.random_search:RandomSearch",
-})
+optimizers = Registry(
+    "optimizer",
+    {
+        "sgd": "gfopt.optimizers.backprop:SGD",
+        "rmsprop": "gfopt.optimizers.backprop:RMSprop",
+        "adam": "gfopt.optimizers.backprop:Adam",
+        "adamw": "gfopt.optimizers.backprop:AdamW",
+        "deap-ga": "gfopt.optimizers.deap_ga:GeneticAlgorithm",
+        "pyswarms-gbest": "gfopt.optimizers.pyswarms_pso:GlobalBest",
+        "pyswarms-lbest": "gfopt.optimizers.pyswarms_pso:LocalBest",
+        "random-search": "gfopt.optimizers.random_search:RandomSearch",
+    },
+)
 
-networks = Registry("network", {
-    "mlp": "gfopt.nn.mlp:MLP",
-})
+networks = Registry(
+    "network",
+    {
+        "mlp": "gfopt.nn.mlp:MLP",
+    },
+)
 
-norms = Registry("norm", {
-    "none": "gfopt.nn.normalization:Identity",
-    "batch": "gfopt.nn.normalization:BatchNorm",
-    "layer": "gfopt.nn.normalization:LayerNorm",
-    "rms": "gfopt.nn.normalization:RMSNorm",
-    "weight": "gfopt.nn.normalization:WeightNorm",
-    "cosine": "gfopt.nn.normalization:CosineNorm",
-    "pearson": "gfopt.nn.normalization:PearsonNorm",
-})
+norms = Registry(
+    "norm",
+    {
+        "none": "gfopt.nn.normalization:Identity",
+        "batch": "gfopt.nn.normalization:BatchNorm",
+        "layer": "gfopt.nn.normalization:LayerNorm",
+        "rms": "gfopt.nn.normalization:RMSNorm",
+        "weight": "gfopt.nn.normalization:WeightNorm",
+        "cosine": "gfopt.nn.normalization:CosineNorm",
+        "pearson": "gfopt.nn.normalization:PearsonNorm",
+    },
+)
 
-datasets = Registry("dataset", {
-    "iris": "gfopt.data.tables:iris",
-    "wine": "gfopt.data.tables:wine",
-    "breast_cancer": "gfopt.data.tables:breast_cancer",
-    "digits": "gfopt.data.tables:digits",
-    "diabetes": "gfopt.data.tables:diabetes",
-    "moons": "gfopt.data.generated:moons",
-    "spirals": "gfopt.data.generated:spirals",
-    "xor": "gfopt.data.generated:xor",
-    "parity": "gfopt.data.generated:parity",
-    "sine": "gfopt.data.generated:sine",
-})
+datasets = Registry(
+    "dataset",
+    {
+        "iris": "gfopt.data.tables:iris",
+        "wine": "gfopt.data.tables:wine",
+        "breast_cancer": "gfopt.data.tables:breast_cancer",
+        "digits": "gfopt.data.tables:digits",
+        "diabetes": "gfopt.data.tables:diabetes",
+        "moons": "gfopt.data.generated:moons",
+        "spirals": "gfopt.data.generated:spirals",
+        "xor": "gfopt.data.generated:xor",
+        "parity": "gfopt.data.generated:parity",
+        "sine": "gfopt.data.generated:sine",
+    },
+)
 
-losses = Registry("loss", {
-    "cross_entropy": "gfopt.problems.losses:CrossEntropy",
-    "binary_cross_entropy": "gfopt.problems.losses:BinaryCrossEntropy",
-    "mse": "gfopt.problems.losses:MeanSquaredError",
-    "classification_error": "gfopt.problems.losses:ClassificationError",
-    "f1_error": "gfopt.problems.losses:F1Error",
-    "auc_error": "gfopt.problems.losses:AUCError",
-    "cost_matrix": "gfopt.problems.losses:CostMatrix",
-})
+losses = Registry(
+    "loss",
+    {
+        "cross_entropy": "gfopt.problems.losses:CrossEntropy",
+        "binary_cross_entropy": "gfopt.problems.losses:BinaryCrossEntropy",
+        "mse": "gfopt.problems.losses:MeanSquaredError",
+        "classification_error": "gfopt.problems.losses:ClassificationError",
+        "f1_error": "gfopt.problems.losses:F1Error",
+        "auc_error": "gfopt.problems.losses:AUCError",
+        "cost_matrix": "gfopt.problems.losses:CostMatrix",
+    },
+)
 
-functions = Registry("function", {
-    "sphere": "gfopt.problems.functions:sphere",
-    "rosenbrock": "gfopt.problems.functions:rosenbrock",
-    "rastrigin": "gfopt.problems.functions:rastrigin",
-    "ackley": "gfopt.problems.functions:ackley",
-})
+functions = Registry(
+    "function",
+    {
+        "sphere": "gfopt.problems.functions:sphere",
+        "rosenbrock": "gfopt.problems.functions:rosenbrock",
+        "rastrigin": "gfopt.problems.functions:rastrigin",
+        "ackley": "gfopt.problems.functions:ackley",
+    },
+)

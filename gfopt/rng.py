@@ -7,9 +7,12 @@ for, so that two purposes never share numbers and the order of execution never m
 from __future__ import annotations
 
 import hashlib
+import importlib
+import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,21 @@ def torch_seeded(seed: int) -> Iterator[None]:
         torch.default_generator.set_state(before)
 
 
+def undisturbed_import(name: str) -> ModuleType:
+    """The module `name`; what its import does to the global generator of `random` and to `os.environ` is undone.
+
+    Some libraries draw a number or set a variable while they are imported, which would make a user's own seeded
+    program depend on when gfopt is imported.
+    """
+    state, environment = random.getstate(), dict(os.environ)
+    try:
+        return importlib.import_module(name)
+    finally:
+        random.setstate(state)
+        os.environ.clear()
+        os.environ.update(environment)
+
+
 class GlobalStreams:
     """Streams for code that draws from the global generators of `random` and `numpy.random`.
 
@@ -48,7 +66,7 @@ class GlobalStreams:
 
     def __init__(self, seed: int) -> None:
         self._python = random.Random(seed).getstate()
-        self._numpy: Mapping[str, Any] = np.random.RandomState(seed % 2**32).get_state(legacy=False)
+        self._numpy = dict(np.random.RandomState(seed % 2**32).get_state(legacy=False))
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -60,7 +78,7 @@ class GlobalStreams:
             yield
         finally:
             self._python = random.getstate()
-            self._numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+            self._numpy = dict(np.random.get_state(legacy=False))  # noqa: NPY002
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
 
@@ -71,8 +89,10 @@ class GlobalStreams:
         return {
             "python": {"version": version, "internal": np.array(internal, dtype=np.uint64), "gauss": gauss},
             "numpy": {
-                "key": np.array(inner["key"]), "pos": int(inner["pos"]),
-                "has_gauss": int(self._numpy["has_gauss"]), "gauss": float(self._numpy["gauss"]),
+                "key": np.array(inner["key"]),
+                "pos": int(inner["pos"]),
+                "has_gauss": int(self._numpy["has_gauss"]),
+                "gauss": float(self._numpy["gauss"]),
             },
         }
 
@@ -83,5 +103,6 @@ class GlobalStreams:
         self._numpy = {
             "bit_generator": "MT19937",
             "state": {"key": np.asarray(numpy["key"], dtype=np.uint32), "pos": numpy["pos"]},
-            "has_gauss": numpy["has_gauss"], "gauss": numpy["gauss"],
+            "has_gauss": numpy["has_gauss"],
+            "gauss": numpy["gauss"],
         }

@@ -61,7 +61,15 @@ class Ledger:
 
 
 LEDGER_UNITS = tuple(f.name for f in fields(Ledger))
-BUDGET_UNITS = ("evaluations", "forward_samples", "backward_samples", "flops", "forward_equivalents", "seconds", "steps")
+BUDGET_UNITS = (
+    "evaluations",
+    "forward_samples",
+    "backward_samples",
+    "flops",
+    "forward_equivalents",
+    "seconds",
+    "steps",
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ class Budget:
                 raise ConfigError(f"budget.{name}: " + expectation("a positive finite number", value))
         if not self.limits():
             raise ConfigError(
-                "budget: " + expectation(f"at least one of {', '.join(BUDGET_UNITS)}", "none", "For example {evaluations: 20000}.")
+                "budget: "
+                + expectation(f"at least one of {', '.join(BUDGET_UNITS)}", "none", "For example {evaluations: 20000}.")
             )
 
     def limits(self) -> dict[str, float]:
@@ -94,7 +103,7 @@ class Budget:
 
     def progress(self, ledger: Ledger) -> float:
         """Share of the budget that is spent, 1 or more when it is used up."""
-        return max(getattr(ledger, name) / limit for name, limit in self.limits().items())
+        return max(float(getattr(ledger, name)) / limit for name, limit in self.limits().items())
 
 
 @dataclass(frozen=True)

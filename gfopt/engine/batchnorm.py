@@ -31,8 +31,8 @@ class BatchStatistics(nn.Module):
 
     def __init__(self, layer: _BatchNorm, reference_rows: int = 0) -> None:
         super().__init__()
-        self.weight = layer.weight
-        self.bias = layer.bias
+        self.weight: Tensor | None = layer.weight
+        self.bias: Tensor | None = layer.bias
         self.eps = layer.eps
         self.reference_rows = reference_rows
 
@@ -43,9 +43,9 @@ class BatchStatistics(nn.Module):
         source = x[: self.reference_rows] if self.reference_rows else x
         variance, mean = torch.var_mean(source, dim=axes, correction=0, keepdim=True)
         normalized = (x - mean) * torch.rsqrt(variance + self.eps)
-        if self.weight is None:
-            return normalized
-        return normalized * self.weight.reshape(shape) + self.bias.reshape(shape)
+        if self.weight is not None:
+            normalized = normalized * self.weight.reshape(shape)
+        return normalized if self.bias is None else normalized + self.bias.reshape(shape)
 
     def forward_members(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """The same for `(..., N, C)` rows of many members at once, with `(..., C)` weight and bias."""
@@ -95,7 +95,6 @@ def calibrate(module: nn.Module, inputs: Tensor) -> None:
         variance, mean = torch.var_mean(x, dim=axes, correction=0)
         layer.running_mean, layer.running_var = mean, variance
         layer.num_batches_tracked = torch.ones((), dtype=torch.long, device=x.device)
-        layer.track_running_stats = True
 
     handles = [layer.register_forward_pre_hook(store) for layer in layers.values()]
     before = module.training
@@ -111,4 +110,3 @@ def has_statistics(module: nn.Module) -> bool:
     """Whether every BatchNorm layer has seen at least one batch."""
     tracked: Iterator[Tensor | None] = (layer.num_batches_tracked for layer in batch_norm_layers(module).values())
     return all(count is not None and int(count) > 0 for count in tracked)
-

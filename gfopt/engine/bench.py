@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from gfopt.engine.batchnorm import prepare
 from gfopt.engine.population import PopulationEngine, Strategy
-from gfopt.nn import ParameterLayout, mlp
+from gfopt.nn import ParameterLayout, build_network
 
 ARCHITECTURES = {"64-32-10": (32,), "64-128-128-10": (128, 128), "64-[64]x10-10": (64,) * 10}
 ROWS = (256, 1437)  # a minibatch, and a training set of digits
@@ -60,7 +60,8 @@ def measure(members: int, threads: int, repeats: int, norms: tuple[str, ...] = (
 
 def _rates(name: str, hidden: tuple[int, ...], norm: str, rows: int, members: int, repeats: int) -> Rates:
     generator = torch.Generator().manual_seed(0)
-    module = prepare(mlp(64, 10, hidden=hidden, norm=norm), "batch")
+    spec = {"kind": "mlp", "in_features": 64, "hidden": list(hidden), "out_features": 10, "norm": norm}
+    module = prepare(build_network(spec), "batch")
     layout = ParameterLayout.of(module)
     inputs = torch.randn(rows, 64, generator=generator)
     targets = torch.randint(0, 10, (rows,), generator=generator)

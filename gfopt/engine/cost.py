@@ -80,7 +80,8 @@ def _check_counted(module: nn.Module, seen: Mapping[str, int], ran: set[str]) ->
 def _layers_that_run(module: nn.Module) -> Iterator[set[str]]:
     ran: set[str] = set()
     handles = [
-        layer.register_forward_pre_hook(lambda _m, _a, name=name: ran.add(name)) for name, layer in module.named_modules()
+        layer.register_forward_pre_hook(lambda _m, _a, name=name: ran.add(name))
+        for name, layer in module.named_modules()
     ]
     try:
         yield ran
@@ -91,7 +92,7 @@ def _layers_that_run(module: nn.Module) -> Iterator[set[str]]:
 
 @contextmanager
 def _decomposed() -> Iterator[None]:
-    """Fused kernels off: the counter reads 0 for a fused LSTM or attention, and the true count for its plain products."""
+    """Fused kernels off: the counter reads 0 for a fused LSTM or attention, and the truth for its plain products."""
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
         warnings.simplefilter("ignore")  # torch warns about TF32 of GPUs that are not there
         with torch.backends.mkldnn.flags(enabled=False):

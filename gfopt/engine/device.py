@@ -24,7 +24,9 @@ def resolve_device(name: str) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda"):
         raise ConfigError("device: " + expectation("auto, cpu or cuda", name))
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: " + expectation("a device of this machine", name, "This machine has no usable GPU; use auto."))
+        raise ConfigError(
+            "device: " + expectation("a device of this machine", name, "This machine has no usable GPU; use auto.")
+        )
     return device
 
 

@@ -8,19 +8,32 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gfopt.engine.batchnorm import BatchStatistics
+from gfopt.engine.batchnorm import BatchStatistics, batch_norm_layers
 from gfopt.nn import MLP, NormalizedLinear
 
 NativeForward = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]
 
 # Layers that act on each number by itself, so that a leading axis of members changes nothing.
 _ELEMENTWISE = (
-    nn.Identity, nn.Tanh, nn.Sigmoid, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Hardtanh, nn.SELU,
+    nn.Identity,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Softplus,
+    nn.Hardtanh,
+    nn.SELU,
 )
+_LAYERS = (nn.Linear, NormalizedLinear, BatchStatistics, *_ELEMENTWISE)
 
 
 def native_forward(module: nn.Module) -> NativeForward | None:
     """From stacked parameters, frozen ones and `(B, ...)` rows to `(T, B, C)`; `None` if a layer is not known."""
+    if batch_norm_layers(module):  # with a memory, that is: such a layer takes one network's channels only
+        return None
     if isinstance(module, MLP):
 
         def stacked(parameters: Mapping[str, Tensor], frozen: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
@@ -48,7 +61,7 @@ def _known(module: nn.Sequential) -> bool:
     names = {id(p) for p in module.parameters()}
     shared = len(names) != sum(1 for layer in module.modules() for _ in layer.parameters(recurse=False))
     rows = [layer for i, layer in enumerate(module) if not (i == 0 and _flattens(layer))]
-    return bool(rows) and not shared and all(isinstance(r, nn.Linear | NormalizedLinear | BatchStatistics | _ELEMENTWISE) for r in rows)
+    return bool(rows) and not shared and all(isinstance(layer, _LAYERS) for layer in rows)
 
 
 def _flattens(layer: nn.Module) -> bool:
@@ -61,10 +74,9 @@ def _apply(layer: nn.Module, own: Mapping[str, Tensor], x: Tensor) -> Tensor:
     if isinstance(layer, BatchStatistics):
         return layer.forward_members(x, own.get("weight"), own.get("bias"))
     if isinstance(layer, NormalizedLinear):
-        output: Tensor = functional_call(layer, dict(own), (x,))
-        return output
-    output = layer(x)
-    return output
+        members: Tensor = functional_call(layer, dict(own), (x,), {"members": x.ndim == 3})
+        return members
+    return layer(x)  # type: ignore[no-any-return] # modules are untyped in torch
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

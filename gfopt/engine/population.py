@@ -28,7 +28,7 @@ from gfopt.rng import torch_seeded
 Strategy = Literal["native", "vmap", "loop"]
 Criterion = Callable[[Tensor], Tensor]  # (..., B, C) outputs -> (...) losses
 
-# Activations of one layer that a tile of members may fill, in bytes: within a core's cache on a CPU, and large enough to
+# Activations of one layer that a tile of members may fill, in bytes: within the cache on a CPU, and large enough to
 # keep a GPU busy. Measured on MLPs from 64-32-10 to 64-[64]x10-10.
 TILE_BYTES = {"cpu": 2**21, "cuda": 2**28}
 MAX_TILE = {"cpu": 32, "cuda": 4096}
@@ -74,33 +74,36 @@ class PopulationEngine:
             criterion: from `(P, B, C)` outputs to `(P,)` losses.
             seed: of the dropout masks, the same mask for every member (common random numbers).
         """
+        if len(population) == 0:
+            return population.new_empty(0)
         with torch.no_grad():
-            tiles = [criterion(self._outputs(part, inputs, seed)) for part in population.split(self.tile)]
-        return torch.cat(tiles) if tiles else population.new_empty(0)
+            return torch.cat(
+                [criterion(self._outputs(part, inputs, seed)) for part in torch.split(population, self.tile)]
+            )
 
     def gradients(
         self, population: Tensor, inputs: Tensor, criterion: Criterion, *, seed: int = 0
     ) -> tuple[Tensor, Tensor]:
         """`(P,)` losses and their `(P, D)` gradients; members do not influence each other's."""
+        if len(population) == 0:
+            return population.new_empty(0), torch.empty_like(population)
         losses, gradients = [], []
         # One member needs no batching: the plain module and autograd cost half of the batched path.
         single = len(population) == 1 or self.strategy == "loop"
         with torch.enable_grad():
-            for part in population.split(1 if single else self.tile):
+            for part in torch.split(population, 1 if single else self.tile):
                 parameters = {n: t.detach().requires_grad_() for n, t in self.layout.unflatten(part).items()}
                 outputs = self._one(parameters, inputs, seed) if single else self._many(parameters, inputs, seed)
                 loss = criterion(outputs)
                 found = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
                 gradients.append(self._flat(part, found))
                 losses.append(loss.detach())
-        if not losses:
-            return population.new_empty(0), torch.empty_like(population)
         return torch.cat(losses), torch.cat(gradients)
 
     def outputs(self, population: Tensor, inputs: Tensor, *, seed: int = 0) -> Tensor:
         """`(P, B, C)` outputs of `(P, D)` members; the caller bounds P."""
         with torch.no_grad():
-            return torch.cat([self._outputs(part, inputs, seed) for part in population.split(self.tile)])
+            return torch.cat([self._outputs(part, inputs, seed) for part in torch.split(population, self.tile)])
 
     def _outputs(self, part: Tensor, inputs: Tensor, seed: int) -> Tensor:
         parameters = self.layout.unflatten(part)
@@ -115,9 +118,11 @@ class PopulationEngine:
         # Buffers that the module updates while it runs must not carry over to the next member.
         buffers = {n: b.clone() for n, b in self._buffers.items()}
         if not self._random:
-            return functional_call(self.module, {**self._frozen, **buffers, **own}, (inputs,)).unsqueeze(0)
-        with torch_seeded(seed):
-            return functional_call(self.module, {**self._frozen, **buffers, **own}, (inputs,)).unsqueeze(0)
+            output: Tensor = functional_call(self.module, {**self._frozen, **buffers, **own}, (inputs,))
+        else:
+            with torch_seeded(seed):
+                output = functional_call(self.module, {**self._frozen, **buffers, **own}, (inputs,))
+        return output.unsqueeze(0)
 
     def _many(self, parameters: Mapping[str, Tensor], inputs: Tensor, seed: int) -> Tensor:
         """`(T, B, C)` of a tile of members."""
@@ -131,16 +136,18 @@ class PopulationEngine:
             return output
 
         if not self._random:
-            return vmap(forward)(dict(parameters), buffers)  # type: ignore[no-any-return] # untyped in torch
+            return vmap(forward)(dict(parameters), buffers)
         with torch_seeded(seed):  # one mask for all members of all tiles
-            return vmap(forward, randomness="same")(dict(parameters), buffers)  # type: ignore[no-any-return] # untyped
+            return vmap(forward, randomness="same")(dict(parameters), buffers)
 
     def _choose(self, rows: Tensor) -> Strategy:
         """The first strategy that runs; the plain loop with a warning if torch cannot batch a layer."""
         vector = self.layout.flatten(self.module).to(rows)
         pair = vector.expand(2, -1)
         with torch.no_grad():
-            self._one({n: t[:1] for n, t in self.layout.unflatten(pair).items()}, rows, 0)  # a broken module fails here, as it is
+            self._one(
+                {n: t[:1] for n, t in self.layout.unflatten(pair).items()}, rows, 0
+            )  # a broken module fails here, as it is
             if self._native is not None:
                 return "native"
             self.strategy = "vmap"

@@ -10,6 +10,7 @@ from gfopt.engine import PopulationEngine, batch_norm_layers, calibrate, prepare
 from gfopt.engine.batchnorm import BatchStatistics, has_statistics
 from gfopt.nn import ParameterLayout, build_network
 
+
 def mlp(in_features, out_features, **options):
     return build_network({"kind": "mlp", "in_features": in_features, "out_features": out_features, **options})
 
@@ -19,7 +20,13 @@ def nets():
     return {
         "own": mlp(4, 2, hidden=[6, 5], norm="batch").double(),
         "torch": nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 2)).double(),
-        "images": nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 3, 2, padding=1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(27, 2)).double(),
+        "images": nn.Sequential(
+            nn.Unflatten(1, (1, 2, 2)),
+            nn.Conv2d(1, 3, 2, padding=1),
+            nn.BatchNorm2d(3),
+            nn.Flatten(),
+            nn.Linear(27, 2),
+        ).double(),
     }
 
 
@@ -78,7 +85,9 @@ def test_calibrated_statistics_reproduce_the_batch_exactly(net, rows):
     calibrate(net, rows)
     assert has_statistics(net)
     torch.testing.assert_close(net.eval()(rows), expected, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(net(rows[:1]), expected[:1], rtol=1e-9, atol=1e-9)  # a sample does not depend on the rest
+    torch.testing.assert_close(
+        net(rows[:1]), expected[:1], rtol=1e-9, atol=1e-9
+    )  # a sample does not depend on the rest
 
 
 def test_statistics_are_the_members_own(net, rows):

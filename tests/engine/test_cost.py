@@ -10,6 +10,7 @@ from gfopt.engine import measure_cost
 from gfopt.errors import NetworkError
 from gfopt.nn import build_network
 
+
 def mlp(in_features, out_features, **options):
     return build_network({"kind": "mlp", "in_features": in_features, "out_features": out_features, **options})
 
@@ -26,7 +27,7 @@ def test_an_mlp_costs_two_operations_per_weight():
 
 
 def test_the_backward_to_forward_ratio_is_measured_not_assumed():
-    """(forward + backward) / forward is 2.15 for 784-128-128-10, not 3, because the first layer's input needs no gradient."""
+    """(forward + backward) / forward is 2.15 for 784-128-128-10, not 3: the input needs no gradient."""
     cost = measure_cost(mlp(784, 10, hidden=[128, 128]), torch.randn(8, 784), total)
     assert 1 + cost.backward / cost.forward == pytest.approx(2.15, abs=0.005)
 

@@ -14,8 +14,10 @@ from gfopt.errors import NetworkError, SlowPathWarning
 from gfopt.nn import ParameterLayout, build_network
 from gfopt.nn.activations import make_activation
 
+
 def mlp(in_features, out_features, **options):
     return build_network({"kind": "mlp", "in_features": in_features, "out_features": out_features, **options})
+
 
 TARGETS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 1, 0, 2])
 
@@ -79,7 +81,9 @@ NETWORKS = {
     **{f"mlp-{norm}": (lambda norm=norm: mlp(5, 3, hidden=[6, 4], norm=norm)) for norm in registry.norms.names()},
     "mlp-linear": lambda: mlp(5, 3, hidden=[]),
     "mlp-without-affine": lambda: mlp(5, 3, hidden=[6], norm="batch", gain=False, shift=False),
-    "sequential": lambda: nn.Sequential(nn.Flatten(), nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3, bias=False)),
+    "sequential": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3, bias=False)
+    ),
     "sequential-frozen": frozen_first,
     "layernorm": lambda: nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6), nn.GELU(), nn.Linear(6, 3)),
     "nested": lambda: nn.Sequential(nn.Sequential(nn.Linear(5, 4), nn.Tanh()), nn.Linear(4, 3)),
@@ -87,7 +91,16 @@ NETWORKS = {
     "tied": Tied,
     "counter": Counter,
 }
-ACTIVATIONS = ["sigmoid", "tanh", "relu", {"kind": "leaky_relu", "slope": 0.1, "at_zero": "one"}, "gelu", "elu", "sin", "identity"]
+ACTIVATIONS = [
+    "sigmoid",
+    "tanh",
+    "relu",
+    {"kind": "leaky_relu", "slope": 0.1, "at_zero": "one"},
+    "gelu",
+    "elu",
+    "sin",
+    "identity",
+]
 
 
 def setup(make, bn_mode="batch", ahead=0):
@@ -148,7 +161,12 @@ def test_one_member_equals_the_same_member_in_a_population():
 
 
 def test_the_fastest_strategy_that_fits_is_taken():
-    for name, strategy in {"mlp-batch": "native", "sequential": "native", "nested": "vmap", "convolutional": "vmap"}.items():
+    for name, strategy in {
+        "mlp-batch": "native",
+        "sequential": "native",
+        "nested": "vmap",
+        "convolutional": "vmap",
+    }.items():
         module, layout, _, inputs = setup(NETWORKS[name])
         assert PopulationEngine(module, layout, inputs).strategy == strategy, name
 
@@ -186,7 +204,9 @@ def test_a_member_that_fails_does_not_touch_the_others():
 
 
 def test_dropout_is_one_mask_for_all_members_and_depends_on_the_seed():
-    module, layout, population, inputs = setup(lambda: nn.Sequential(nn.Linear(5, 40), nn.Dropout(0.5), nn.Linear(40, 3)))
+    module, layout, population, inputs = setup(
+        lambda: nn.Sequential(nn.Linear(5, 40), nn.Dropout(0.5), nn.Linear(40, 3))
+    )
     same = population[:1].expand(7, -1)
     before = torch.get_rng_state()
     for strategy in ("vmap", "loop"):
@@ -200,7 +220,7 @@ def test_dropout_is_one_mask_for_all_members_and_depends_on_the_seed():
 
 
 def test_the_tile_depends_on_network_and_batch_alone():
-    module, layout, population, inputs = setup(NETWORKS["mlp-none"])
+    module, layout, _, inputs = setup(NETWORKS["mlp-none"])
     wide = torch.randn(100_000, 5, dtype=torch.float64)
     assert PopulationEngine(module, layout, inputs).tile == 32
     assert PopulationEngine(module, layout, wide).tile == 1  # 100 000 x 6 numbers of 8 bytes fill a tile

@@ -1,0 +1,81 @@
+"""From what a user wrote to checked options, with messages that say what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gfopt.errors import NetworkError, expectation, suggestion
+
+M = TypeVar("M", bound="NetworkOptions")
+
+# Pydantic's words for some types, and those of somebody who writes a study file.
+_WORDS = {
+    "a valid tuple": "a list",
+    "a valid integer": "a whole number",
+    "a valid boolean": "true or false",
+    "a valid number": "a number",
+    "a valid string": "text",
+    "greater than 0": "a number greater than 0",
+}
+
+
+class NetworkOptions(BaseModel):
+    """Options of a network or of a part of it: typed, frozen, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def parse(model: type[M], values: Mapping[str, object]) -> M:
+    """`values` as an instance of `model`.
+
+    Raises:
+        NetworkError: for an unknown name (with the nearest known one), a wrong type or a value out of range.
+    """
+    for name in values:
+        if name not in model.model_fields:
+            raise NetworkError(expectation("a known option", name, suggestion(name, model.model_fields)))
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise NetworkError(_sentence(error)) from None
+
+
+def parse_kind(spec: object, table: Mapping[str, type[M]], what: str) -> M:
+    """`spec`, a name or `{kind: name, ...}`, as an instance of the class that `table` has for that name.
+
+    Args:
+        spec: what the user wrote; an instance of one of the classes is returned as it is.
+        table: name to options class; each class has a field `kind`.
+        what: the thing's name in messages, as `activation`.
+
+    Raises:
+        NetworkError: for an unknown kind or option.
+    """
+    for known in set(table.values()):
+        if isinstance(spec, known):
+            return spec
+    values = {"kind": spec} if isinstance(spec, str) else spec
+    fix = f"For example {next(iter(table))!r} or {{kind: {next(iter(table))}}}."
+    if not isinstance(values, Mapping) or "kind" not in values:
+        raise NetworkError(expectation(f"the name of an {what}, or a mapping with a `kind`", spec, fix))
+    kind = values["kind"]
+    if not isinstance(kind, str) or kind not in table:
+        raise NetworkError(expectation(f"a known {what}", kind, suggestion(kind, table)))
+    return parse(table[kind], values)
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, in gfopt's words."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    own = first.get("ctx", {}).get("error")  # raised by a validator of gfopt: its message is whole
+    if own is None:
+        expected = first["msg"].removeprefix("Input should be ")
+        got = "`nothing`" if first["type"] == "missing" else first["input"]
+        message = expectation(_WORDS.get(expected, expected), got)
+    else:
+        message = str(own)
+    return f"{place}: {message}" if place else message

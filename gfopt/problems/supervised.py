@@ -1,0 +1,315 @@
+"""A network, a data set and a loss as one problem, the same for backprop and for every gradient-free optimizer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gfopt.data import Dataset, batch_rows, load_dataset
+from gfopt.engine import (
+    PopulationEngine,
+    batch_norm_layers,
+    calibrate,
+    measure_cost,
+    prepare,
+    resolve_device,
+    resolve_dtype,
+)
+from gfopt.engine.batchnorm import BN_MODES, has_statistics
+from gfopt.engine.population import Criterion
+from gfopt.errors import (
+    ConfigError,
+    NetworkError,
+    NotDifferentiableError,
+    ShapeError,
+    expectation,
+    suggestion,
+)
+from gfopt.nn import ParameterLayout, gene_scale, initial_vectors
+from gfopt.problems.base import Cost, Problem
+from gfopt.problems.losses import CallableLoss, Loss
+from gfopt.problems.metrics import metrics
+from gfopt.problems.parts import Network, as_network, objective_losses, row_weights, template_of
+from gfopt.rng import derive, generator
+from gfopt.types import Evaluation
+
+PROBE_ROWS = 1024  # training rows that the incumbent is judged on
+REFERENCE_ROWS = 128  # rows that give the statistics of `bn_mode="reference"`
+CALIBRATION_ROWS = 10_000  # training rows that re-estimate the winner's BatchNorm statistics, in one exact pass
+COST_ROWS = 256  # rows on which the operations of one sample are counted
+SCORE_ROWS = 8192  # rows of a held-out split that run through the network at once
+SMALLEST_NORM_BATCH = 8  # below it batch statistics say little; with 2 rows they leave only a sign
+
+
+class SupervisedProblem(Problem):
+    """Train `network` on `dataset`: a flat vector of its trainable parameters in, losses and gradients out.
+
+    Args:
+        network: an `nn.Module`, a factory that is called once per member, or a spec such as
+            `{"kind": "mlp", "hidden": [32], "norm": "batch"}` whose sizes come from the data set.
+        dataset: a `Dataset` or the name of one.
+        loss: a name of `gfopt list losses`, or a callable `(outputs, targets)` that returns one loss per row or a
+            scalar over all rows.
+        objective: `{"loss": ..., "surrogate": ...}`: everyone is reported on `loss`, optimizers that need a gradient
+            minimize `surrogate`.
+        batch_size: rows per evaluation; `None` means the whole training set.
+        device: `auto`, `cpu` or `cuda`.
+        dtype: `float32` or `float64`.
+        bn_mode: whose statistics BatchNorm uses while training: `batch`, `reference` or `running`
+            (see `gfopt.engine.batchnorm`).
+        sample_weight: `(N,)` weights of the training rows in the loss.
+        trainable: a pattern such as `"head.*"`, several, or a predicate on names: only these are genes.
+
+    Raises:
+        ConfigError, NetworkError, DataError: if the parts do not fit, in words that say how to mend it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        dataset: Dataset | str,
+        *,
+        loss: str | Mapping[str, Any] | Callable[..., Any] | Loss = "cross_entropy",
+        objective: Mapping[str, Any] | None = None,
+        batch_size: int | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        bn_mode: str = "batch",
+        sample_weight: np.ndarray | Sequence[float] | None = None,
+        trainable: str | Sequence[str] | Callable[[str], bool] | None = None,
+    ) -> None:
+        self.device = resolve_device(device)
+        self.dtype = resolve_dtype(dtype)
+        self.dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
+        self.loss, self.surrogate = objective_losses(loss, objective)
+        for part in {id(self.loss): self.loss, id(self.surrogate): self.surrogate}.values():
+            part.check(self.dataset)
+        self._load_data(sample_weight)
+        self.batch_size = self._checked_batch_size(batch_size)
+        self._network = as_network(network, self.dataset, self.loss, self.surrogate)
+        self._module = template_of(self._network).to(self.dtype)
+        self.layout = ParameterLayout.of(self._module, trainable)
+        self.bn_mode = self._checked_bn_mode(bn_mode)
+        self.dim = self.layout.dim
+        self.groups = self.layout.groups
+        self.bounds = None
+        self.scale = gene_scale(self._network, self.layout).to(self.device, self.dtype)
+        if self.bn_mode == "running" and not has_statistics(self._module):
+            first = initial_vectors(self._network, self.layout, 1, 0)[0]
+            self.layout.assign(self._module, first.to(self.dtype))
+            calibrate(self._module, self._x[:CALIBRATION_ROWS].cpu())
+        self._module.to(self.device)
+        self._prepare_engines()
+        self._examine()
+        self._scored: tuple[Tensor, nn.Module] | None = None
+
+    def initial(self, count: int, seed: int) -> Tensor:  # noqa: D102 - as in the contract
+        return initial_vectors(self._network, self.layout, count, seed).to(self.device, self.dtype)
+
+    def batch(self, step: int) -> int:  # noqa: D102 - as in the contract
+        return 0 if self.batch_size is None else step
+
+    def evaluate(self, population: Tensor, step: int = 0, *, seed: int = 0, gradient: bool = False) -> Evaluation:
+        """Losses, and gradients if asked for, of `(P, D)` rows on minibatch `step` of stream `seed`.
+
+        The gradient, and the loss that comes with it, are the surrogate's where the objective names one.
+        """
+        population = self._checked(population)
+        if gradient and not self.differentiable:
+            raise NotDifferentiableError(self.why_no_gradient())
+        rows = self._rows(step, seed)
+        inputs = self._with_reference(self._x if rows is None else self._x[rows])
+        criterion = self._criterion(self.surrogate if gradient else self.loss, rows)
+        mask = derive(seed, "dropout", step)
+        if not gradient:
+            values = self._engine.losses(population, inputs, criterion, seed=mask)
+            return Evaluation(values, None, len(inputs), self.batch(step))
+        values, gradients = self._engine.gradients(population, inputs, criterion, seed=mask)
+        return Evaluation(values, gradients, len(inputs), self.batch(step))
+
+    def probe(self, population: Tensor) -> Evaluation:
+        """Reported losses on up to 1024 fixed training rows, with dropout off."""
+        inputs = self._with_reference(self._x[self._probe_rows])
+        criterion = self._criterion(self.loss, self._probe_rows)
+        values = self._probe_engine.losses(self._checked(population), inputs, criterion)
+        return Evaluation(values, None, len(inputs), 0)
+
+    def score(self, parameters: Tensor, split: str = "test") -> dict[str, float]:
+        """The reported loss and the task's metrics on a split; BatchNorm statistics re-estimated on training rows."""
+        x, y = self.dataset.split(split)
+        module = self._scoring_module(parameters)
+        inputs = torch.as_tensor(np.array(x), dtype=self.dtype)
+        targets = self.loss.targets(np.array(y), self.dtype)
+        with torch.no_grad():
+            outputs = torch.cat([module(part.to(self.device)).cpu() for part in torch.split(inputs, SCORE_ROWS)])
+            value = float(torch.as_tensor(self.loss(outputs, targets, None)))
+        scale = self.dataset.target_scaling.scale if self.dataset.task == "regression" else 1.0
+        return {"loss": value, **metrics(self.dataset.task, outputs, targets, target_scale=scale)}
+
+    @property
+    def splits(self) -> tuple[str, ...]:  # noqa: D102 - as in the contract
+        return self.dataset.splits
+
+    def module(self, parameters: Tensor) -> nn.Module:
+        """A network of its own that holds `(D,)` parameters, in evaluation mode, BatchNorm statistics re-estimated.
+
+        With `bn_mode="running"` the statistics are those that it was trained with; with `reference` those of the
+        reference rows.
+        """
+        return self._fill(copy.deepcopy(self._module), parameters)
+
+    def _fill(self, module: nn.Module, parameters: Tensor) -> nn.Module:
+        self.layout.assign(module, self._checked(parameters.reshape(1, -1))[0])
+        if self.bn_mode == "batch":
+            calibrate(module, self._x[:CALIBRATION_ROWS])
+        elif self.bn_mode == "reference":
+            calibrate(module, self._reference)
+        return module.eval()
+
+    def why_no_gradient(self) -> str:
+        """The part that has no gradient, and what to do about it; empty if there is one."""
+        flat = [type(m).__name__ for m in self._module.modules() if not getattr(m, "differentiable", True)]
+        if flat:
+            return (
+                f"the network has no useful gradient: its layer {flat[0]} is not differentiable. Train it gradient-free"
+            )
+        if not self.surrogate.differentiable:
+            return (
+                f"the loss {self.surrogate.name} has no useful gradient. Give gradient optimizers a differentiable "
+                f"surrogate: objective={{loss: {self.loss.name}, surrogate: cross_entropy}}"
+            )
+        return ""
+
+    def template(self) -> nn.Module:
+        """A copy of the network's structure, on the CPU; its values mean nothing."""
+        return copy.deepcopy(self._module).cpu()
+
+    @property
+    def out_features(self) -> int:
+        """Numbers that the network returns for a row."""
+        return self._out_features
+
+    def training_view(self, parameters: Tensor, step: int = 0, *, seed: int = 0) -> tuple[nn.Module, Tensor, Criterion]:
+        """What one member computes during training, for looking inside.
+
+        Returns:
+            A network of its own that holds `(D,)` parameters, the rows of minibatch `step` of stream `seed`, and the
+            map from its outputs to the loss that gradients are taken of.
+        """
+        module = copy.deepcopy(self._engine.module)
+        self.layout.assign(module, self._checked(parameters.reshape(1, -1))[0])
+        rows = self._rows(step, seed)
+        inputs = self._with_reference(self._x if rows is None else self._x[rows])
+        return module, inputs, self._criterion(self.surrogate, rows)
+
+    def _load_data(self, sample_weight: np.ndarray | Sequence[float] | None) -> None:
+        """Move the training rows, their targets and weights to the device once; choose the fixed rows."""
+        self._x = torch.as_tensor(np.array(self.dataset.x_train), dtype=self.dtype, device=self.device)
+        y = np.array(self.dataset.y_train)
+        self._targets = {id(loss): loss.targets(y, self.dtype).to(self.device) for loss in (self.loss, self.surrogate)}
+        count = len(self._x)
+        self._weight = None if sample_weight is None else row_weights(sample_weight, count).to(self._x)
+        probe = np.arange(count)
+        if count > PROBE_ROWS:
+            probe = np.sort(generator("probe", count).choice(count, PROBE_ROWS, replace=False))
+        self._probe_rows = torch.as_tensor(probe, device=self.device)
+        reference = batch_rows(count, min(count, REFERENCE_ROWS), derive("reference"), 0)
+        self._reference = self._x[torch.as_tensor(np.array(reference), device=self.device)]
+
+    def _prepare_engines(self) -> None:
+        self._ahead = len(self._reference) if self.bn_mode == "reference" and batch_norm_layers(self._module) else 0
+        module = prepare(self._module, self.bn_mode, self._ahead)
+        size = self.batch_size or len(self._x)
+        self._engine = PopulationEngine(module, self.layout, self._with_reference(self._x[:size]))
+        still = copy.deepcopy(module)
+        for layer in still.modules():
+            if isinstance(layer, nn.modules.dropout._DropoutNd):
+                layer.eval()
+        rows = self._with_reference(self._x[self._probe_rows])
+        self._probe_engine = PopulationEngine(still, self.layout, rows, strategy=self._engine.strategy)
+
+    def _examine(self) -> None:
+        """Run one member before anything starts: output shape, differentiability, cost."""
+        size = self.batch_size or len(self._x)
+        inputs = self._with_reference(self._x[:size])
+        outputs = self._engine.outputs(self.layout.flatten(self._module).reshape(1, -1), inputs)[:, self._ahead :]
+        for loss in (self.loss, self.surrogate):
+            expected = loss.out_features(self.dataset)
+            if expected is not None and tuple(outputs.shape[1:]) != (size, expected):
+                got = ", ".join(map(str, ("B", *outputs.shape[2:])))
+                wanted = f"a network whose outputs have shape (B, {expected}) for {loss.name} on {self.dataset.name}"
+                raise NetworkError(expectation(wanted, f"`({got})`", "Change its last layer."))
+            if isinstance(loss, CallableLoss):
+                loss.examine(outputs[0], self._targets[id(loss)][:size])
+        self._out_features = int(outputs.shape[-1])
+        self.differentiable = not self.why_no_gradient()
+        module = copy.deepcopy(self._engine.module).cpu()
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name in self.layout.names)
+        rows = inputs[: self._ahead + COST_ROWS].cpu()
+        measured = measure_cost(module, rows, Tensor.sum if self.differentiable else None)
+        self.cost = Cost(measured.forward, measured.backward, measured.backward / measured.forward)
+
+    def _rows(self, step: int, seed: int) -> Tensor | None:
+        """Row numbers of minibatch `step`; `None` for the whole training set."""
+        if self.batch_size is None:
+            return None
+        return torch.as_tensor(np.array(batch_rows(len(self._x), self.batch_size, seed, step)), device=self.device)
+
+    def _with_reference(self, inputs: Tensor) -> Tensor:
+        return torch.cat([self._reference, inputs]) if self._ahead else inputs
+
+    def _criterion(self, loss: Loss, rows: Tensor | None) -> Criterion:
+        """From `(..., B, C)` outputs to `(...)` losses on these rows; reference rows in front are left out."""
+        targets, weight = self._targets[id(loss)], self._weight
+        if rows is not None:
+            targets, weight = targets[rows], None if weight is None else weight[rows]
+
+        def criterion(outputs: Tensor) -> Tensor:
+            return loss(outputs[..., self._ahead :, :] if self._ahead else outputs, targets, weight)
+
+        return criterion
+
+    def _scoring_module(self, parameters: Tensor) -> nn.Module:
+        """What `module(parameters)` gives, in one module that is used again and again; kept for the same vector."""
+        if self._scored is None:
+            self._scored = (parameters.clone(), self.module(parameters))
+        elif not torch.equal(self._scored[0], parameters):
+            self._scored = (parameters.clone(), self._fill(self._scored[1], parameters))
+        return self._scored[1]
+
+    def _checked(self, population: Tensor) -> Tensor:
+        if population.ndim != 2 or population.shape[1] != self.dim:
+            raise ShapeError(f"population: expected shape (P, {self.dim}), got {tuple(population.shape)}")
+        return population.to(self.device, self.dtype)
+
+    def _checked_batch_size(self, batch_size: int | None) -> int | None:
+        count = len(self.dataset.x_train)
+        if batch_size is None or batch_size == count:
+            return None
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= count:
+            wanted = f"between 1 and the {count} training rows of {self.dataset.name}"
+            raise ConfigError("batch_size: " + expectation(wanted, batch_size, "Leave it out to use them all."))
+        return batch_size
+
+    def _checked_bn_mode(self, bn_mode: str) -> str:
+        if bn_mode not in BN_MODES:
+            raise ConfigError(
+                "bn_mode: " + expectation(f"one of {', '.join(BN_MODES)}", bn_mode, suggestion(bn_mode, BN_MODES))
+            )
+        size = self.batch_size or len(self._x)
+        if bn_mode == "batch" and batch_norm_layers(self._module) and size < SMALLEST_NORM_BATCH:
+            raise ConfigError(
+                "batch_size: "
+                + expectation(
+                    f"at least {SMALLEST_NORM_BATCH} rows for batch normalization",
+                    size,
+                    "Use a larger batch, bn_mode: reference, or norm: layer, rms or weight.",
+                )
+            )
+        return bn_mode

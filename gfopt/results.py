@@ -1,0 +1,161 @@
+"""What a study left behind, as DataFrames, tables and sentences."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from gfopt import analysis
+from gfopt.errors import ConfigError, StoreError, expectation, suggestion
+from gfopt.store import ResultsFolder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gfopt.problems import Problem
+
+
+class Results:
+    """The results folder of a study; reads it when something is asked for, imports no torch until `module`.
+
+    Attributes:
+        runs: one row a run: identity, grid values, status, ledger totals, final loss and scores.
+        curves: one row a logged point, with the columns that say which run it belongs to.
+        diagnostics: one row per layer: the gradient at the starts.
+        study: the study as plain data.
+        environment: what it ran on.
+        path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, problems: Mapping[str, Problem] | None = None) -> None:
+        folder = ResultsFolder.open(path)
+        self.path: Path = folder.path
+        self.study: dict[str, Any] = folder.study
+        self.environment: dict[str, Any] = folder.environment
+        self._folder = folder
+        self._problems = dict(problems or {})
+        self.runs, curves, self.diagnostics = folder.read_frames()
+        who = [c for c in self.runs.columns if c in ("run", "problem", "optimizer", "repeat") or c in self.grid_columns]
+        self.curves: pd.DataFrame = curves.merge(self.runs[who], on="run", how="left") if len(curves) else curves
+
+    @property
+    def grid_columns(self) -> list[str]:
+        """Columns of `runs` that hold values from grids."""
+        return [c for c in self.runs.columns if "." in c and not c.startswith("budget.")]
+
+    @property
+    def baseline(self) -> str | None:
+        """The optimizer that the study compares with."""
+        return (self.study.get("report") or {}).get("baseline")
+
+    @property
+    def targets(self) -> Any:
+        """The study's targets: `auto`, or losses."""
+        return (self.study.get("report") or {}).get("targets", "auto")
+
+    def summary(self, **options: Any) -> pd.DataFrame:
+        """One row per problem cell and optimizer, every run counted; options as `gfopt.analysis.summary`."""
+        given = {"baseline": self.baseline, "target_spec": self.targets, **options}
+        return analysis.summary(self.runs, self.curves, **given)
+
+    def verdicts(self) -> list[str]:
+        """What the study says, in sentences."""
+        return analysis.verdicts(
+            self.runs, self.curves, self.diagnostics, baseline=self.baseline, target_spec=self.targets
+        )
+
+    def best_run(self, problem: str | None = None) -> str:
+        """The key of the run with the best validation score, or lowest loss without validation data.
+
+        Raises:
+            ConfigError: if no run ended ok.
+        """
+        runs = self.runs[self.runs["status"] == "ok"]
+        if problem is not None:
+            known = self.runs["problem"].unique()
+            if problem not in known:
+                raise ConfigError(
+                    "problem: " + expectation("a problem of the study", problem, suggestion(problem, known))
+                )
+            runs = runs[runs["problem"] == problem]
+        if runs.empty:
+            raise ConfigError(expectation("at least one run that ended ok", "none"))
+        for column, sign in (("validation_accuracy", -1.0), ("validation_loss", 1.0)):
+            if column in runs and runs[column].notna().any():
+                return str(runs.sort_values([column, "loss"], ascending=[sign > 0, True], kind="stable")["run"].iloc[0])
+        return str(runs.sort_values("loss", kind="stable")["run"].iloc[0])
+
+    def module(self, run: str, network: nn.Module | None = None) -> nn.Module:
+        """The trained network of a run, in evaluation mode, as it was scored.
+
+        Args:
+            run: the key, or enough of its beginning.
+            network: a module of the right structure, for networks that were given as Python objects and are no
+                longer at hand.
+
+        Raises:
+            ConfigError: for an unknown run, or a network that cannot be made again.
+        """
+        from gfopt.models import restore
+
+        key = self.find(run)
+        arrays, metadata = self._folder.read_best(key)
+        return restore(arrays, metadata, network or self._live_network(key))
+
+    def find(self, run: str) -> str:
+        """The key of the one run whose key starts with `run`."""
+        keys = [str(key) for key in self.runs["run"] if str(key).startswith(run)] if run else []
+        if len(keys) != 1:
+            got = f"{run}, which fits {len(keys)} runs" if keys else run
+            raise ConfigError(
+                "run: " + expectation("the key of a run of this study", got, "The column `run` lists them.")
+            )
+        return keys[0]
+
+    def _live_network(self, key: str) -> nn.Module | None:
+        """The structure of a network given from Python, while its study is at hand."""
+        row = self.runs.set_index("run").loc[key]
+        for label, problem in self._problems.items():
+            grid = {c: row[c] for c in self.grid_columns if pd.notna(row[c]) and not c.startswith("options.")}
+            same = label == row["problem"] or (
+                label.startswith(f"{row['problem']}[") and all(str(v) in label for v in grid.values())
+            )
+            while hasattr(problem, "problem"):
+                problem = problem.problem
+            template = getattr(problem, "template", None)
+            if same and template is not None:
+                found: nn.Module = template()
+                return found
+        return None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {status}" for status, n in self.runs["status"].value_counts().items())
+        return f"Results({str(self.path)!r}: {self.study.get('name')}, {len(self.runs)} runs: {counts})"
+
+    def _repr_html_(self) -> str:
+        sentences = "".join(f"<li>{_escape(sentence)}</li>" for sentence in self.verdicts())
+        return (
+            f"<h3>{_escape(str(self.study.get('name')))}</h3><ul>{sentences}</ul>{self.summary().to_html(index=False)}"
+        )
+
+
+def load_results(path: str | os.PathLike[str]) -> Results:
+    """The results in a folder that `gfopt run` or `Study.run` has written.
+
+    Raises:
+        StoreError: if it is none, or a file in it is damaged.
+    """
+    return Results(path)
+
+
+def _escape(text: str) -> str:
+    import html
+
+    return html.escape(text)
+
+
+__all__ = ["Results", "StoreError", "load_results"]

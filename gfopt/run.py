@@ -1,0 +1,177 @@
+"""One run from Python: `minimize(problem, "deap-ga", budget=...)`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from gfopt import optimizers, registry
+from gfopt.errors import ConfigError, ShapeError, expectation, suggestion
+from gfopt.loop import Loop, Progress, check_budget, check_gradient
+from gfopt.problems.base import Problem
+from gfopt.problems.subspace import SubspaceProblem
+from gfopt.problems.supervised import SupervisedProblem
+from gfopt.rng import derive, generator
+from gfopt.trace import BUDGET_UNITS, Budget, Ledger, Status, StopReason, Trace
+
+if TYPE_CHECKING:
+    from gfopt.optimizers.base import Options
+
+WARM_START_SPREAD = 0.1  # of each gene's scale: how far the other members stand from a given start
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        best: `(D,)` the incumbent at the end.
+        best_loss: its loss on the problem's probe rows.
+        curve: one row a logged point, with the ledger, the loss and the held-out metrics.
+        scores: the incumbent's held-out metrics, as `test_accuracy`.
+        status: `ok` or `diverged`.
+        stop_reason: why the loop ended; `None` if it diverged.
+        ledger: what the run has spent.
+    """
+
+    problem: Problem = field(repr=False)
+    best: Tensor = field(repr=False)
+    best_loss: float
+    curve: pd.DataFrame = field(repr=False)
+    scores: dict[str, float]
+    status: Status
+    stop_reason: StopReason | None
+    ledger: Ledger
+    message: str = ""
+
+    def module(self) -> nn.Module:
+        """A network with the best parameters, in evaluation mode.
+
+        Raises:
+            ConfigError: if the problem has no network.
+        """
+        problem, vector = self.problem, self.best
+        while isinstance(problem, SubspaceProblem):
+            vector, problem = problem.expand(vector), problem.problem
+        if not isinstance(problem, SupervisedProblem):
+            raise ConfigError(expectation("a problem with a network", f"`a {type(problem).__name__}`"))
+        return problem.module(vector)
+
+
+def minimize(
+    problem: Problem,
+    optimizer: str,
+    *,
+    budget: Budget | Mapping[str, float],
+    seed: int = 0,
+    start: nn.Module | Tensor | Run | None = None,
+    target: float | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Run:
+    """Train `problem` with one optimizer and return the finished run.
+
+    The same problem, optimizer, options, budget and seed give the same run, bit for bit on a CPU (of a budget in
+    seconds, the same up to where the clock stopped it). Global random numbers, torch's thread count and the
+    environment are left as they were.
+
+    Args:
+        problem: what is minimized.
+        optimizer: a name of `gfopt.optimizers.names()`.
+        budget: `Budget(evaluations=20_000)`, or the same as a mapping.
+        seed: of the starts, the minibatches and the optimizer's own random numbers.
+        start: where to start instead of at fresh initializations: a module, a `(D,)` or `(P, D)` tensor or a former
+            run. One vector becomes member 0; the others stand around it, 0.1 of each gene's scale away.
+        target: stop as soon as the incumbent's loss is as low.
+        progress: called at each logged point with the share of the budget spent and the record.
+        **options: the optimizer's options.
+
+    Raises:
+        ConfigError, NotDifferentiableError: before anything starts.
+    """
+    limits = budget if isinstance(budget, Budget) else _budget(budget)
+    typed = optimizers.options_of(optimizer, options)
+    streams = {purpose: derive(seed, "minimize", purpose) for purpose in ("init", "data", "optimizer")}
+    return train(problem, optimizer, typed, limits, streams, start=start, target=target, progress=progress)
+
+
+def train(
+    problem: Problem,
+    kind: str,
+    options: Options,
+    budget: Budget,
+    streams: Mapping[str, int],
+    *,
+    start: nn.Module | Tensor | Run | None = None,
+    target: float | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """One run from typed parts; `streams` holds the seeds of `init`, `data` and `optimizer`."""
+    algorithm = registry.optimizers.get(kind)
+    check_gradient(problem, algorithm)
+    check_budget(problem, algorithm, budget)
+    rows = starting_rows(problem, algorithm.population_size(options), streams["init"], start)
+    optimizer = algorithm(
+        rows.clone(),
+        options,
+        generator(streams["optimizer"]),
+        scale=problem.scale,
+        bounds=problem.bounds,
+        groups=problem.groups,
+    )
+    loop = Loop(problem, optimizer, rows, budget, seed=streams["data"], target=target, progress=progress)
+    outcome = loop.run()
+    return _finished(problem, outcome.trace, torch.as_tensor(outcome.best), loop.ledger)
+
+
+def starting_rows(problem: Problem, count: int, seed: int, start: nn.Module | Tensor | Run | None = None) -> Tensor:
+    """`(count, D)` rows to start from: fresh initializations, or around what was given."""
+    if start is None:
+        return problem.initial(count, seed)
+    if isinstance(start, Run):
+        given = start.best
+    elif isinstance(start, nn.Module):
+        layout = getattr(problem, "layout", None)
+        if layout is None:
+            raise ConfigError("start: " + expectation("a (D,) tensor", f"`a module for a {type(problem).__name__}`"))
+        given = layout.flatten(start)
+    else:
+        given = torch.as_tensor(start)
+    given = given.detach().to(problem.scale)
+    if given.ndim == 2 and given.shape == (count, problem.dim):
+        return given.clone()
+    if given.shape != (problem.dim,):
+        raise ShapeError(
+            f"start: expected shape ({problem.dim},) or ({count}, {problem.dim}), got {tuple(given.shape)}"
+        )
+    noise = generator(seed, "warm start").standard_normal((count, problem.dim))
+    noise[0] = 0.0
+    return given + WARM_START_SPREAD * problem.scale * torch.as_tensor(noise).to(problem.scale)
+
+
+def _budget(limits: Mapping[str, float]) -> Budget:
+    for unit in limits:
+        if unit not in BUDGET_UNITS:
+            raise ConfigError("budget: " + expectation("a unit of the ledger", unit, suggestion(unit, BUDGET_UNITS)))
+    return Budget(**limits)
+
+
+def _finished(problem: Problem, trace: Trace, best: Tensor, ledger: Ledger) -> Run:
+    last = trace.records[-1]
+    return Run(
+        problem=problem,
+        best=best,
+        best_loss=last.loss if math.isfinite(last.loss) else math.inf,
+        curve=pd.DataFrame([record.row() for record in trace.records]),
+        scores=dict(last.scores),
+        status=trace.status,
+        stop_reason=trace.stop_reason,
+        ledger=ledger,
+        message=trace.message,
+    )
