@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
 import numpy as np
@@ -19,10 +18,7 @@ def _loader(
 
     def load(options: SourceOptions, seed: int) -> RawData:
         del options, seed
-        # Something that scikit-learn imports here draws a number from the global generator of `random`.
-        with rng.GlobalStreams(0).active():
-            module = importlib.import_module("sklearn.datasets")
-        table = getattr(module, function)(**arguments)
+        table = getattr(rng.undisturbed_import("sklearn.datasets"), function)(**arguments)
         labels = tuple(np.asarray(table.target_names).tolist()) if classes else ()
         found = (table.data.shape, len(labels))
         if found != (shape, classes):

@@ -113,6 +113,10 @@ class BatchNorm(ActivationNorm):
 
     def standardize(self, z: Tensor, *, members: bool = False) -> Tensor:
         """`(z - mu) / sigma` over every axis but the last and, if there is one, that of the members."""
+        stacked = getattr(self.statistics, "forward_members", None)
+        if members and stacked is not None:
+            of_members: Tensor = stacked(z)
+            return of_members
         if members:  # members become channels, so that nobody's statistics see another's rows
             channels: Tensor = self.statistics(z.transpose(0, 1).flatten(1))
             return channels.reshape(z.shape[1], z.shape[0], z.shape[2]).transpose(0, 1)

@@ -111,4 +111,4 @@ def test_a_root_that_is_a_batch_norm_is_replaced_too(rows):
 
 def test_a_constant_feature_gives_zero():
     layer = prepare(nn.Sequential(nn.BatchNorm1d(2, affine=False)), "batch")
-    assert layer(torch.full((8, 2), 3.0)).abs().max() == 0
+    assert layer(torch.full((8, 2), 3.0)).abs().max() < 1e-3  # rounding over sqrt(eps), never NaN
