@@ -103,9 +103,7 @@ def normalization(
     summary = analysis.summary(runs, results.curves)
     names = list(dict.fromkeys(summary["panel"]))
     norms = norm_looks(_norms(summary["norm"]))
-    members = {
-        (cell.label, name): group for cell, rows in analysis.split_cells(runs) for name, group in arms(rows)
-    }
+    members = {(cell.label, name): group for cell, rows in analysis.split_cells(runs) for name, group in arms(rows)}
     panels = _panels(names, ax)
     for target, name in zip(panels, names, strict=True):
         rows = summary[summary["panel"] == name]
@@ -114,15 +112,11 @@ def normalization(
         present = [norm for norm in norms if norm in _norms(rows["norm"])]
         said: set[str] = set()
         for row, norm in zip(rows.to_dict("records"), _norms(rows["norm"]), strict=True):
-            x = optimizers.index(row["optimizer"]) + (
-                present.index(norm) - (len(present) - 1) / 2
-            ) * 0.8 / len(present)
+            x = optimizers.index(row["optimizer"]) + (present.index(norm) - (len(present) - 1) / 2) * 0.8 / len(present)
             label = None if norm in said else norm_label(norm)
             said.add(norm)
             _mark(target, x, row, norms[norm], label)
-            _runs(
-                target, x + 0.25 / len(present), members[row["cell"], row["optimizer"]], metric, norms[norm]
-            )
+            _runs(target, x + 0.25 / len(present), members[row["cell"], row["optimizer"]], metric, norms[norm])
         target.set_xticks(range(len(optimizers)), optimizers)
         _label(target, "optimizer", metric, name)
         if len(present) > 1:
@@ -145,8 +139,7 @@ def gradient_flow(
     profile = analysis.gradient_profile(results.diagnostics)
     if profile.empty:
         raise ConfigError(
-            "diagnostics: "
-            + expectation("gradient norms per layer", "`none`", "They are measured for networks only.")
+            "diagnostics: " + expectation("gradient norms per layer", "`none`", "They are measured for networks only.")
         )
     assert results.diagnostics is not None  # an empty profile was refused
     profile = analysis.gradient_profile(_select(results.diagnostics, problem, where))
@@ -185,9 +178,7 @@ def _select(table: pd.DataFrame, problem: str | None, where: Mapping[str, object
             raise ConfigError("where: " + expectation("a column of the runs", name, suggestion(name, known)))
         values = [text(item) for item in table[column]]
         if text(value) not in values:
-            raise ConfigError(
-                f"{name}: " + expectation("a value of the runs", value, suggestion(value, set(values)))
-            )
+            raise ConfigError(f"{name}: " + expectation("a value of the runs", value, suggestion(value, set(values))))
         chosen = chosen[[text(item) == text(value) for item in chosen[column]]]
     if chosen.empty:
         raise ConfigError("problem, where: " + expectation("a selection that has runs", "`none`"))
@@ -199,18 +190,14 @@ def _panels(names: list[str], ax: Axes | None) -> list[Axes]:
         if len(names) != 1:
             raise ConfigError(
                 "ax: "
-                + expectation(
-                    "one panel for one ax", f"`{', '.join(names)}`", "Choose with `problem` and `where`."
-                )
+                + expectation("one panel for one ax", f"`{', '.join(names)}`", "Choose with `problem` and `where`.")
             )
         return [ax]
     import matplotlib.pyplot as plt  # only here: a figure of our own, shown by notebooks
 
     columns = min(len(names), 3)
     rows = math.ceil(len(names) / columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False, layout="constrained"
-    )
+    figure, grid = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False, layout="constrained")
     for unused in grid.flat[len(names) :]:
         figure.delaxes(unused)
     return list(grid.flat[: len(names)])
@@ -237,31 +224,21 @@ def _median(ax: Axes, rows: pd.DataFrame, look: Look, name: str) -> None:
         label=label,
     )
     if np.isfinite(low).any():
-        top = (
-            np.nanmax(np.where(np.isfinite(high), high, np.nan))
-            if np.isfinite(high).any()
-            else np.nanmax(finite)
-        )
-        ax.fill_between(
-            cost, low, np.minimum(high, top), step="post", color=look.colour, alpha=0.15, linewidth=0
-        )
+        top = np.nanmax(np.where(np.isfinite(high), high, np.nan)) if np.isfinite(high).any() else np.nanmax(finite)
+        ax.fill_between(cost, low, np.minimum(high, top), step="post", color=look.colour, alpha=0.15, linewidth=0)
 
 
 def _mark(ax: Axes, x: float, row: Mapping[str, float], look: Look, label: str | None) -> None:
     score = row["score"] if math.isfinite(row["score"]) else math.nan
     ends = [abs(row[end] - score) if math.isfinite(row[end]) else 0.0 for end in ("score_low", "score_high")]
-    ax.errorbar(
-        [x], [score], yerr=[[ends[0]], [ends[1]]], fmt=look.marker, color=look.colour, capsize=3, label=label
-    )
+    ax.errorbar([x], [score], yerr=[[ends[0]], [ends[1]]], fmt=look.marker, color=look.colour, capsize=3, label=label)
 
 
 def _runs(ax: Axes, x: float, members: pd.DataFrame, metric: str, look: Look) -> None:
     values = final_values(members, metric)
     ok = members["status"].astype(str).to_numpy() == "ok"
     for keep, marker in ((ok, "o"), (~ok & np.isfinite(values), "x")):
-        ax.plot(
-            np.full(int(keep.sum()), x), values[keep], marker, color=look.colour, alpha=0.45, markersize=3.5
-        )
+        ax.plot(np.full(int(keep.sum()), x), values[keep], marker, color=look.colour, alpha=0.45, markersize=3.5)
 
 
 def _label(ax: Axes, x: str, metric: str, title: str) -> None:

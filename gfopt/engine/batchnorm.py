@@ -39,11 +39,15 @@ class BatchStatistics(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C)` or `(N, C, ...)` normalized per channel with the biased variance (Ioffe & Szegedy 2015)."""
+        return self.normalize(x, self.weight, self.bias)
+
+    def normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """`forward` with another gain and shift, `(C,)` each."""
         if not self.reference_rows:
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            return F.batch_norm(x, None, None, weight, bias, training=True, eps=self.eps)
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
-        affine = (t if t is None else t.reshape(shape) for t in (self.weight, self.bias))
+        affine = (t if t is None else t.reshape(shape) for t in (weight, bias))
         return self._normalized(x, x[: self.reference_rows], axes, *affine)
 
     def forward_members(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:

@@ -37,7 +37,7 @@ def native_forward(module: nn.Module) -> NativeForward | None:
     if isinstance(module, MLP):
 
         def stacked(parameters: Mapping[str, Tensor], frozen: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-            output: Tensor = functional_call(module, {**frozen, **parameters}, (inputs,))
+            output: Tensor = functional_call(module, {**frozen, **parameters}, (inputs,), tie_weights=False)
             # With no gene in front of the last layers, one computation serves all members.
             return output if output.ndim == 3 else output.expand(_members(parameters), *output.shape)
 

@@ -57,6 +57,8 @@ class PopulationEngine:
         self._frozen = {n: t.detach() for n, t in layout.frozen(module).items()}
         self._buffers = dict(module.named_buffers())
         self._random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in module.modules())
+        # Looking for tied weights costs a walk through the module at every call: only where there are any.
+        self._tied = _has_ties(module)
         self._native = native_forward(module)
         self.reason = ""
         width = _widest(module, example)
@@ -118,10 +120,10 @@ class PopulationEngine:
         # Buffers that the module updates while it runs must not carry over to the next member.
         buffers = {n: b.clone() for n, b in self._buffers.items()}
         if not self._random:
-            output: Tensor = functional_call(self.module, {**self._frozen, **buffers, **own}, (inputs,))
+            output: Tensor = self._call({**self._frozen, **buffers, **own}, inputs)
         else:
             with torch_seeded(seed):
-                output = functional_call(self.module, {**self._frozen, **buffers, **own}, (inputs,))
+                output = self._call({**self._frozen, **buffers, **own}, inputs)
         return output.unsqueeze(0)
 
     def _many(self, parameters: Mapping[str, Tensor], inputs: Tensor, seed: int) -> Tensor:
@@ -132,13 +134,17 @@ class PopulationEngine:
         buffers = {n: b.expand(members, *b.shape).clone() for n, b in self._buffers.items()}
 
         def forward(own: dict[str, Tensor], state: dict[str, Tensor]) -> Tensor:
-            output: Tensor = functional_call(self.module, {**self._frozen, **state, **own}, (inputs,))
+            output: Tensor = self._call({**self._frozen, **state, **own}, inputs)
             return output
 
         if not self._random:
             return vmap(forward)(dict(parameters), buffers)
         with torch_seeded(seed):  # one mask for all members of all tiles
             return vmap(forward, randomness="same")(dict(parameters), buffers)
+
+    def _call(self, tensors: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        output: Tensor = functional_call(self.module, tensors, (inputs,), tie_weights=self._tied)
+        return output
 
     def _choose(self, rows: Tensor) -> Strategy:
         """The first strategy that runs; the plain loop with a warning if torch cannot batch a layer."""
@@ -165,11 +171,17 @@ class PopulationEngine:
         return "loop"
 
     def _flat(self, part: Tensor, found: tuple[Tensor | None, ...]) -> Tensor:
-        flat = torch.zeros_like(part)
-        for group, gradient in zip(self.layout.groups, found, strict=True):
-            if gradient is not None:
-                flat[:, group.slice] = gradient.reshape(len(part), -1)
-        return flat
+        pieces = [
+            part.new_zeros(len(part), group.slice.stop - group.slice.start) if g is None else g.reshape(len(part), -1)
+            for group, g in zip(self.layout.groups, found, strict=True)
+        ]
+        return torch.cat(pieces, dim=1)
+
+
+def _has_ties(module: nn.Module) -> bool:
+    """Whether a parameter or buffer stands in the module under more than one name."""
+    tensors = [t for m in module.modules() for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
+    return len({id(t) for t in tensors}) < len(tensors)
 
 
 def _widest(module: nn.Module, example: Tensor) -> int:

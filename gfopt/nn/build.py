@@ -56,9 +56,7 @@ def parse_network(spec: Mapping[str, object]) -> tuple[type[NetworkKind], Networ
         NetworkError: for an unknown kind, or an unknown or wrong option.
     """
     if not isinstance(spec, Mapping):
-        raise NetworkError(
-            expectation("a mapping with a `kind`", spec, "For example {kind: mlp, hidden: [32]}.")
-        )
+        raise NetworkError(expectation("a mapping with a `kind`", spec, "For example {kind: mlp, hidden: [32]}."))
     kind = spec.get("kind", "`nothing`")
     known = registry.networks.names()
     if not isinstance(kind, str) or kind not in known:

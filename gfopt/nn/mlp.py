@@ -89,9 +89,7 @@ class MLP(nn.Module):
         init = options.init.for_slope(options.activation.negative_slope)
         for index, (inputs, units) in enumerate(pairwise((self.in_features, *options.hidden))):
             with located(f"hidden.{index}"):
-                yield NormalizedLinear(
-                    inputs, units, options.norm, options.gain, options.shift, options.eps, init
-                )
+                yield NormalizedLinear(inputs, units, options.norm, options.gain, options.shift, options.eps, init)
 
     @classmethod
     def build(cls, options: NetworkOptions, input_shape: Sequence[int], out_features: int) -> MLP:
@@ -111,9 +109,7 @@ class MLP(nn.Module):
             ShapeError: if a sample has another number of entries than the network.
         """
         if x.shape[1:].numel() != self.in_features:
-            raise ShapeError(
-                f"input: expected samples of {self.in_features} numbers, got shape {tuple(x.shape)}"
-            )
+            raise ShapeError(f"input: expected samples of {self.in_features} numbers, got shape {tuple(x.shape)}")
         x = x.reshape(x.shape[0], self.in_features)
         # A third axis can only come from stacked members; layers that they share see it as such.
         for layer, activation in zip(self.layers, self.activations, strict=False):

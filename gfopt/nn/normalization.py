@@ -111,12 +111,24 @@ class BatchNorm(ActivationNorm):
         super().__init__(in_features, out_features, eps)
         self.statistics = nn.BatchNorm1d(out_features, eps=eps, affine=False)
 
+    def forward(self, x: Tensor, weight: Tensor, gain: Tensor | None, shift: Tensor | None) -> Tensor:
+        """`g * (z - mu) / sigma + b`, in one pass where a layer without memory stands in for `statistics`."""
+        members = weight.ndim > 2
+        fused = getattr(self.statistics, "forward_members" if members else "normalize", None)
+        if fused is None:
+            return super().forward(x, weight, gain, shift)
+        z = _linear(x, weight)
+        if not members:
+            z = z.flatten(0, -2) if z.ndim > 2 else z
+        if members and gain is not None and gain.ndim == 1:
+            gain = gain.expand(weight.shape[0], -1)
+        if members and shift is not None and shift.ndim == 1:
+            shift = shift.expand(weight.shape[0], -1)
+        out: Tensor = fused(z, gain, shift)
+        return out if members else out.reshape(*x.shape[:-1], weight.shape[0])
+
     def standardize(self, z: Tensor, *, members: bool = False) -> Tensor:
         """`(z - mu) / sigma` over every axis but the last and, if there is one, that of the members."""
-        stacked = getattr(self.statistics, "forward_members", None)
-        if members and stacked is not None:
-            of_members: Tensor = stacked(z)
-            return of_members
         if members:  # members become channels, so that nobody's statistics see another's rows
             channels: Tensor = self.statistics(z.transpose(0, 1).flatten(1))
             return channels.reshape(z.shape[1], z.shape[0], z.shape[2]).transpose(0, 1)

@@ -84,9 +84,7 @@ class ParameterLayout:
             try:
                 parameter = module.get_parameter(group.name)
             except AttributeError:
-                raise NetworkError(
-                    expectation(f"a parameter {group.name!r}", "a module without it")
-                ) from None
+                raise NetworkError(expectation(f"a parameter {group.name!r}", "a module without it")) from None
             if tuple(parameter.shape) != group.shape:
                 got = f"`{tuple(parameter.shape)}`"
                 raise NetworkError(f"{group.name}: " + expectation(f"shape {group.shape}", got))

@@ -43,9 +43,7 @@ def initial_vectors(network: Network, layout: ParameterLayout, count: int, seed:
         NetworkError: if the function returns something else than networks of this layout, or the module
             cannot be copied.
     """
-    draw = (
-        _module_draws(network, layout) if isinstance(network, nn.Module) else _factory_draws(network, layout)
-    )
+    draw = _module_draws(network, layout) if isinstance(network, nn.Module) else _factory_draws(network, layout)
     rows = []
     with _globals_kept():
         for member in range(max(count, 1)):
