@@ -145,7 +145,7 @@ def gradient_flow(
     profile = analysis.gradient_profile(_select(results.diagnostics, problem, where))
     names = list(dict.fromkeys(profile["panel"]))
     norms = norm_looks(_norms(profile["norm"]))
-    panels = _panels(names, ax)
+    panels = _panels(names, ax, share=True)
     for target, name in zip(panels, names, strict=True):
         rows = profile[profile["panel"] == name].assign(norm=lambda table: _norms(table["norm"]))
         for norm, line in rows.groupby("norm", sort=False):
@@ -163,7 +163,7 @@ def gradient_flow(
         target.xaxis.set_major_locator(MaxNLocator(integer=True))
         target.set(xlabel="layer (1 is next to the input)", ylabel="gradient norm of dL/dz", title=name)
         if rows["norm"].nunique() > 1:
-            target.legend(fontsize="small")
+            target.legend(fontsize="small", loc="lower right")  # where a vanishing gradient leaves room
     return panels[0]
 
 
@@ -185,7 +185,8 @@ def _select(table: pd.DataFrame, problem: str | None, where: Mapping[str, object
     return chosen
 
 
-def _panels(names: list[str], ax: Axes | None) -> list[Axes]:
+def _panels(names: list[str], ax: Axes | None, *, share: bool = False) -> list[Axes]:
+    """One Axes per name; with `share` on one vertical scale, so that heights compare."""
     if ax is not None:
         if len(names) != 1:
             raise ConfigError(
@@ -197,7 +198,9 @@ def _panels(names: list[str], ax: Axes | None) -> list[Axes]:
 
     columns = min(len(names), 3)
     rows = math.ceil(len(names) / columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False, layout="constrained")
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False, sharey=share, layout="constrained"
+    )
     for unused in grid.flat[len(names) :]:
         figure.delaxes(unused)
     return list(grid.flat[: len(names)])

@@ -1,0 +1,65 @@
+"""From tables of runs to statistics, summaries and verdicts: numpy, scipy and pandas, no torch."""
+
+from gfopt.analysis.curves import StepCurve, curve_table, step_curves
+from gfopt.analysis.effects import normalization_effect
+from gfopt.analysis.escape import unaided_gain
+from gfopt.analysis.frames import (
+    AXES,
+    Cell,
+    cell_columns,
+    final_values,
+    headline,
+    higher_is_better,
+    split_cells,
+)
+from gfopt.analysis.goals import Baseline, baseline_name, choose_baseline, targets
+from gfopt.analysis.gradients import gradient_profile, gradient_ratio
+from gfopt.analysis.leaders import winners
+from gfopt.analysis.overview import run_times, summary
+from gfopt.analysis.paired import Paired, holm, paired_comparison, repeats_needed
+from gfopt.analysis.statistics import (
+    bootstrap_interval,
+    critical_difference,
+    ecdf,
+    expected_running_time,
+    probability_of_improvement,
+    success_rate,
+)
+from gfopt.analysis.verdict import Finding, findings, verdicts
+
+__all__ = [
+    "AXES",
+    "Baseline",
+    "Cell",
+    "Finding",
+    "Paired",
+    "StepCurve",
+    "baseline_name",
+    "bootstrap_interval",
+    "cell_columns",
+    "choose_baseline",
+    "critical_difference",
+    "curve_table",
+    "ecdf",
+    "expected_running_time",
+    "final_values",
+    "findings",
+    "gradient_profile",
+    "gradient_ratio",
+    "headline",
+    "higher_is_better",
+    "holm",
+    "normalization_effect",
+    "paired_comparison",
+    "probability_of_improvement",
+    "repeats_needed",
+    "run_times",
+    "split_cells",
+    "step_curves",
+    "success_rate",
+    "summary",
+    "targets",
+    "unaided_gain",
+    "verdicts",
+    "winners",
+]

@@ -1,0 +1,81 @@
+"""From a mapping of options to a checked `Options` object, with messages that say what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from gfopt.errors import ConfigError, expectation, suggestion
+from gfopt.optimizers.base import Options
+
+O = TypeVar("O", bound=Options)
+
+# What pydantic's kinds of error mean to somebody who writes a study file.
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "greater_than": "a number greater than {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number less than {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+    "literal_error": "one of {expected}",
+    "tuple_type": "a list",
+    "too_short": "a list of at least {min_length} values",
+    "too_long": "a list of at most {max_length} values",
+}
+
+
+def parse(options_class: type[O], given: Mapping[str, Any] | Options) -> O:
+    """`given` as an instance of `options_class`.
+
+    Raises:
+        ConfigError: for an unknown option, a wrong type or a value out of range.
+    """
+    if isinstance(given, options_class):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError(expectation("a mapping from option to value", given))
+    for name in given:
+        if name not in options_class.model_fields:
+            known = suggestion(name, options_class.model_fields)
+            raise ConfigError(f"{name}: " + expectation("a known option", f"`{name}`", known))
+    _refuse_booleans(options_class, given)
+    try:
+        return options_class.model_validate(dict(given))
+    except ValidationError as error:
+        raise ConfigError(_message(options_class, error)) from None
+
+
+def _refuse_booleans(options_class: type[Options], given: Mapping[str, Any]) -> None:
+    """Python takes `True` for the number 1; in a study file it is a mistake."""
+    for name, value in given.items():
+        if isinstance(value, bool) and options_class.model_fields[name].annotation is not bool:
+            raise ConfigError(f"{name}: " + expectation("a number or a name", value))
+
+
+def _message(options_class: type[Options], error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    context = first.get("ctx", {})
+    if first["type"] == "value_error":  # a validator of our own: its message is whole
+        return f"{where}: {context['error']}" if where else str(context["error"])
+    expected = _EXPECTED.get(first["type"], first["msg"]).format(**context)
+    fix = _default(options_class, first["loc"])
+    return f"{where}: " + expectation(expected, first["input"], fix)
+
+
+def _default(options_class: type[Options], location: tuple[int | str, ...]) -> str:
+    field = options_class.model_fields.get(str(location[0])) if location else None
+    if field is None or field.is_required():
+        return ""
+    default = field.get_default(call_default_factory=True)
+    return f"The default is {'null' if default is None else default!r}."

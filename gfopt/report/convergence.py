@@ -1,0 +1,84 @@
+"""The convergence section: every cell, metric and cost axis as a figure of its own, chosen on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gfopt import analysis
+from gfopt.analysis.frames import arms
+from gfopt.analysis.wording import AXIS_WORDS, metric_words
+from gfopt.report import captions, figures
+from gfopt.report.style import Look
+
+MOST_SINGLE_RUNS = 600  # thin lines of more runs would make the page larger than its figures are worth
+MOST_POINTS = 60_000  # of median curves, over all cells, axes and metrics
+
+Singles = Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]]
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What the section offers.
+
+    Attributes:
+        cells: labels in order; their place is the first part of a figure's key.
+        metrics: column to words.
+        axes: column to words.
+        specs: `"<place of the cell>|<metric>|<axis>"` to figure and caption.
+        single_runs: whether single runs are drawn.
+    """
+
+    cells: list[str]
+    metrics: dict[str, str]
+    axes: dict[str, str]
+    specs: dict[str, Any]
+    single_runs: bool
+
+
+def convergence(runs: pd.DataFrame, curves: pd.DataFrame, looks: Mapping[str, Look]) -> Convergence | None:
+    """Figures of the median curves with their captions; `None` where nothing was logged."""
+    cells = analysis.split_cells(runs)
+    axes = {
+        axis: AXIS_WORDS[axis] for axis in ("forward_equivalents", "evaluations", "seconds") if axis in curves.columns
+    }
+    metrics = _metrics(runs, curves)
+    number = sum(len(arms(rows)) for _, rows in cells) * len(axes) * len(metrics)
+    if not number or curves.empty:
+        return None
+    points = max(12, min(50, MOST_POINTS // number))
+    single_runs = len(runs) <= MOST_SINGLE_RUNS
+    specs: dict[str, Any] = {}
+    for metric in metrics:
+        for axis in axes:
+            table = analysis.curve_table(runs, curves, axis, metric, points=points)
+            every = analysis.step_curves(runs, curves, axis, metric)
+            for place, (cell, rows) in enumerate(cells):
+                mine = table[table["cell"] == cell.label]
+                if np.isfinite(mine["median"].to_numpy(dtype=float)).any():
+                    singles = _singles(rows, every) if single_runs else {}
+                    figure = figures.convergence_figure(mine, singles, axis, metric, looks)
+                    specs[f"{place}|{metric}|{axis}"] = figure | {"caption": captions.ends(mine, axis, metric)}
+    return Convergence([cell.label for cell, _ in cells], metrics, axes, specs, single_runs) if specs else None
+
+
+def _metrics(runs: pd.DataFrame, curves: pd.DataFrame) -> dict[str, str]:
+    """The loss, and the headline score of each problem whose curves have it."""
+    heads = [analysis.headline(rows) for _, rows in runs.groupby("problem", sort=False)]
+    known = [name for name in dict.fromkeys([*heads, "loss"]) if name in curves.columns and curves[name].notna().any()]
+    return {name: metric_words(name) for name in known}
+
+
+def _singles(rows: pd.DataFrame, every: Mapping[str, analysis.StepCurve]) -> Singles:
+    found: dict[str, list[tuple[Sequence[float], Sequence[float]]]] = {}
+    for optimizer, group in arms(rows):
+        steps = [every[str(run)] for run in group["run"]]
+        # a log axis has no place for the start at cost 0
+        found[optimizer] = [
+            (s.cost[s.cost > 0].tolist(), s.value[s.cost > 0].tolist()) for s in steps if s.cost.size > 1
+        ]
+    return found

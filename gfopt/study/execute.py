@@ -1,0 +1,147 @@
+"""What happens in a worker: one run from its spec to its files."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from gfopt.data import Dataset
+from gfopt.problems import FunctionProblem, Problem, SubspaceProblem, SupervisedProblem
+from gfopt.run import Run, train
+from gfopt.store import ResultsFolder
+from gfopt.study.build import build_problem
+from gfopt.study.executors import thread_limit
+from gfopt.study.spec import RunSpec, definition
+from gfopt.trace import Record, Status
+
+if TYPE_CHECKING:
+    from gfopt.optimizers.base import Options
+
+Row = dict[str, Any]
+
+
+def execute(spec: RunSpec, dataset: Dataset | None, folder: Path, workers: int, beat: Path | None = None) -> str:
+    """Train one run and store it; the status that it ended with.
+
+    Args:
+        spec: the run.
+        dataset: its data.
+        folder: the results folder.
+        workers: how many runs shared the machine, for the record.
+        beat: file to write the share of the budget spent to, at each logged point.
+    """
+    store = ResultsFolder(folder)
+    try:
+        with thread_limit(spec.threads):
+            problem = build_problem(spec.problem, dataset, dtype=spec.dtype, device=spec.device)
+            run = train(
+                problem,
+                spec.optimizer.kind,
+                cast("Options", spec.optimizer.options),
+                spec.problem.budget,
+                spec.streams(),
+                progress=_beat(beat),
+            )
+            arrays, metadata = _winner(spec, problem, run)
+    except Exception as error:  # noqa: BLE001 - whatever a user's network or loss raises is this run's result
+        row = failed(spec, Status.CRASHED, f"{type(error).__name__}: {error}", workers)
+        store.write_run(spec.key, {**row, "error": {"traceback": traceback.format_exc()}}, [], {}, {})
+        return Status.CRASHED.value
+    row = {
+        **spec.identity(),
+        "workers": workers,
+        "status": run.status.value,
+        "stop_reason": "" if run.stop_reason is None else run.stop_reason.value,
+        "message": run.message,
+        "dim": problem.dim,
+        "backward_equivalents": problem.cost.backward_equivalents,
+        **asdict(run.ledger),
+        "loss": run.best_loss,
+        **run.scores,
+    }
+    curve = cast("list[Row]", run.curve.to_dict("records"))
+    store.write_run(spec.key, {**row, "spec": _spec(spec)}, curve, arrays, metadata)
+    return run.status.value
+
+
+def failed(spec: RunSpec, status: Status, message: str, workers: int) -> Row:
+    """The row of a run that did not come to its end."""
+    return {
+        **spec.identity(),
+        "workers": workers,
+        "status": status.value,
+        "stop_reason": "",
+        "message": message,
+        "spec": _spec(spec),
+    }
+
+
+def _beat(path: Path | None) -> Any:
+    if path is None:
+        return None
+
+    def beat(spent: float, record: Record) -> None:
+        path.write_text(f"{min(spent, 1.0):.4f} {record.loss:.6g}")
+
+    return beat
+
+
+def _spec(spec: RunSpec) -> Row:
+    """What was run, as plain data."""
+    return {
+        "problem": definition(spec.problem.config),
+        "optimizer": {"kind": spec.optimizer.kind, **spec.optimizer.options.model_dump(mode="json")},
+        "budget": spec.problem.budget.limits(),
+    }
+
+
+def _winner(spec: RunSpec, problem: Problem, run: Run) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The best vector; for a network also its tensors, BatchNorm statistics included, and what is needed around it."""
+    arrays: dict[str, np.ndarray] = {"vector": run.best.numpy()}
+    inner = problem
+    while isinstance(inner, SubspaceProblem):
+        inner = inner.problem
+    about: Row = {
+        "run": spec.key,
+        "scores": {k: v for k, v in run.scores.items() if np.isfinite(v)},
+        **_spec(spec),
+    }
+    if isinstance(inner, SupervisedProblem) and run.status is Status.OK:
+        module = run.module()
+        arrays |= {f"network.{name}": t.detach().cpu().numpy() for name, t in module.state_dict().items()}
+        data = inner.dataset
+        about |= {
+            "input_shape": list(data.input_shape),
+            "out_features": inner.out_features,
+            "task": data.task,
+            "classes": [plain_label(c) for c in data.classes],
+            "input_scaling": {
+                "mean": data.input_scaling.mean.tolist(),
+                "scale": data.input_scaling.scale.tolist(),
+            },
+            "target_scaling": {
+                "mean": data.target_scaling.mean.tolist(),
+                "scale": data.target_scaling.scale.tolist(),
+            },
+        }
+    elif isinstance(inner, FunctionProblem):
+        about |= {"function": inner.name}
+    return arrays, {"gfopt": json.dumps(about)}
+
+
+def plain_label(label: Any) -> str | int | float | bool:
+    """A class label as JSON has it."""
+    plain: str | int | float | bool = label.item() if isinstance(label, np.generic) else label
+    return plain
+
+
+def told(metadata: Mapping[str, str]) -> Row:
+    """What a winner's file says about itself."""
+    about: Row = json.loads(metadata.get("gfopt", "{}"))
+    return about

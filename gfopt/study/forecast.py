@@ -1,0 +1,103 @@
+"""What a study will cost, from timing a few evaluations of each problem."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gfopt.config import StudyConfig
+from gfopt.optimizers import optimizer_class
+from gfopt.problems import Problem
+from gfopt.study.executors import thread_limit
+
+TIMED_EVALUATIONS = 3
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One problem with one optimizer.
+
+    Attributes:
+        problem, optimizer: their names, with values from grids.
+        repeats: runs of them.
+        dim: parameters.
+        population: rows that the optimizer starts from.
+        budget: limits in units of the ledger.
+        steps: rounds of asking and telling that the budget allows, if every row is evaluated each time.
+        seconds: of evaluation in one run; the optimizer's own time is not in it.
+    """
+
+    problem: str
+    optimizer: str
+    repeats: int
+    dim: int
+    population: int
+    budget: Mapping[str, float]
+    steps: int
+    seconds: float
+
+
+def forecast(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Forecast]:
+    """A forecast for each problem and optimizer of a study."""
+    rows = []
+    with thread_limit(config.threads):
+        for cell in config.problem_cells:
+            problem = problems[cell.label]
+            timed: dict[tuple[int, bool], tuple[float, int]] = {}
+            for optimizer in config.optimizer_cells:
+                algorithm = optimizer_class(optimizer.kind)
+                population = algorithm.population_size(optimizer.options)  # type: ignore[arg-type] # its own options
+                key = population, algorithm.needs_gradient
+                if key not in timed:
+                    timed[key] = _timed(problem, *key)
+                seconds, samples = timed[key]
+                limits = cell.budget.limits()
+                steps = _steps(problem, limits, population, samples, seconds, algorithm.needs_gradient)
+                rows.append(
+                    Forecast(
+                        cell.label,
+                        optimizer.name,
+                        config.repeats,
+                        problem.dim,
+                        population,
+                        limits,
+                        steps,
+                        steps * seconds,
+                    )
+                )
+    return rows
+
+
+def _timed(problem: Problem, population: int, gradient: bool) -> tuple[float, int]:
+    """Seconds of one evaluation, the fastest of three, and the rows of data that each member sees."""
+    rows = problem.initial(population, 0)
+    fastest, samples = math.inf, 0
+    for step in range(TIMED_EVALUATIONS):
+        before = time.perf_counter()
+        samples = problem.evaluate(rows, step, gradient=gradient).samples
+        fastest = min(fastest, time.perf_counter() - before)
+    return fastest, samples
+
+
+def _steps(
+    problem: Problem,
+    limits: Mapping[str, float],
+    population: int,
+    samples: int,
+    seconds: float,
+    gradient: bool,
+) -> int:
+    cost, each = problem.cost, population * samples
+    backward = each if gradient else 0
+    spent = {
+        "evaluations": population,
+        "forward_samples": each,
+        "backward_samples": backward,
+        "flops": each * cost.forward_flops + backward * cost.backward_flops,
+        "forward_equivalents": each + backward * cost.backward_equivalents,
+        "seconds": seconds,
+        "steps": 1,
+    }
+    return min(math.ceil(limit / spent[unit]) for unit, limit in limits.items() if spent[unit] > 0)

@@ -1,0 +1,118 @@
+"""What determines one run, and the key that it is stored under."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gfopt.config import OptimizerCell, ProblemCell, ProblemConfig, StudyConfig
+from gfopt.config.plain import canonical
+from gfopt.rng import derive
+from gfopt.study.content import describe, digest
+
+# Part of every key: raised when the same spec would give other numbers than before.
+RESULTS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run of a study.
+
+    Attributes:
+        key: a hash of everything that determines the run's numbers.
+        problem: the problem with the values that it takes from its grids.
+        optimizer: the optimizer with its options.
+        repeat: from 0.
+        seed: the study's.
+        device: `cpu` or `cuda`.
+    """
+
+    key: str
+    problem: ProblemCell
+    optimizer: OptimizerCell
+    repeat: int
+    seed: int
+    threads: int
+    dtype: str
+    device: str
+
+    @property
+    def title(self) -> str:
+        """The run in words, as `deep[network.norm=batch] ga #2`."""
+        return f"{self.problem.label} {self.optimizer.name} #{self.repeat}"
+
+    def streams(self) -> dict[str, int]:
+        """Seeds of the run's streams: shared by all optimizers and all grid values of a problem and repeat."""
+        return {p: derive(self.seed, self.problem.name, self.repeat, p) for p in ("init", "data", "optimizer")}
+
+    def identity(self) -> dict[str, Any]:
+        """The columns that say which run this is."""
+        return {
+            "run": self.key,
+            "problem": self.problem.name,
+            **{path: plain(value) for path, value in self.problem.grid.items()},
+            "optimizer": self.optimizer.name,
+            "kind": self.optimizer.kind,
+            "base": self.optimizer.base,
+            **{path: plain(value) for path, value in self.optimizer.grid.items()},
+            "repeat": self.repeat,
+            "seed": self.seed,
+            "device": self.device,
+            "dtype": self.dtype,
+            "threads": self.threads,
+            **{f"budget.{unit}": limit for unit, limit in self.problem.budget.limits().items()},
+        }
+
+
+def run_specs(config: StudyConfig, device: str, fingerprints: Mapping[str, str]) -> Iterator[RunSpec]:
+    """Every run of a study: repeat by repeat, so that an interrupted study has compared everything a few times.
+
+    Args:
+        config: the study.
+        device: `cpu` or `cuda`.
+        fingerprints: of each problem's data, by the label of its cell.
+    """
+    for repeat in range(config.repeats):
+        for problem in config.problem_cells:
+            for optimizer in config.optimizer_cells:
+                determines = {
+                    "version": RESULTS_VERSION,
+                    "problem": [problem.name, definition(problem.config), fingerprints[problem.label]],
+                    "optimizer": [optimizer.name, optimizer.kind, describe(optimizer.options)],
+                    "repeat": repeat,
+                    "seed": config.seed,
+                    "budget": problem.budget.limits(),
+                    "threads": config.threads,
+                    "dtype": config.dtype,
+                    "device": device,
+                }
+                yield RunSpec(
+                    key=digest(canonical(determines)),
+                    problem=problem,
+                    optimizer=optimizer,
+                    repeat=repeat,
+                    seed=config.seed,
+                    threads=config.threads,
+                    dtype=config.dtype,
+                    device=device,
+                )
+
+
+def definition(config: ProblemConfig) -> dict[str, Any]:
+    """What a problem is, without its budget; a data file counts by its content, not by where it lies."""
+    described = {name: describe(getattr(config, name)) for name in type(config).model_fields if name != "budget"}
+    if isinstance(described.get("dataset"), dict):
+        described["dataset"].pop("path", None)
+    return described
+
+
+def plain(value: Any) -> str | int | float | bool | None:
+    """A grid's value as one table entry: lists and mappings as compact JSON, Python objects by name."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    described = describe(value)
+    if isinstance(described, Mapping) and "python" in described:
+        return str(described["python"])
+    return json.dumps(described, separators=(",", ":"))

@@ -1,0 +1,69 @@
+"""Naming only the kind trains a network on digits."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from optimizer_driving import drive
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from gfopt import optimizers
+
+SIZES = (64, 32, 10)
+BATCH = 256
+# Training loss after 10 000 evaluations (gradient steps: 300); a network that knows nothing has ln 10 = 2.30.
+REACHED = {
+    "sgd": 0.1,
+    "rmsprop": 0.1,
+    "adam": 0.1,
+    "adamw": 0.1,
+    "deap-ga": 0.5,
+    "pyswarms-gbest": 0.7,
+    "pyswarms-lbest": 1.0,
+    "random-search": 2.25,
+}
+
+
+class Digits:
+    """Cross-entropy of tanh networks on digits, several networks at once."""
+
+    def __init__(self) -> None:
+        inputs, labels = load_digits(return_X_y=True)
+        self.inputs = torch.tensor((inputs - inputs.mean(0)) / np.maximum(inputs.std(0), 1e-6), dtype=torch.float32)
+        self.labels = torch.tensor(labels)
+        # torch's own initialization: uniform up to 1 / sqrt(inputs), weights and shifts.
+        self.limit = torch.cat([torch.full((o * i + o,), i**-0.5) for i, o in itertools.pairwise(SIZES)])
+
+    def starts(self, count: int) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return (2 * torch.rand(count, len(self.limit), generator=generator) - 1) * self.limit
+
+    def loss(self, rows: Tensor, batch: int | None) -> Tensor:
+        chosen = slice(None)
+        if batch is not None:
+            chosen = np.random.default_rng(batch).permutation(len(self.labels))[:BATCH]
+        hidden, at = self.inputs[chosen].expand(len(rows), -1, -1), 0
+        for size, units in itertools.pairwise(SIZES):
+            weight = rows[:, at : at + size * units].reshape(-1, units, size)
+            shift = rows[:, at + size * units : at + (size + 1) * units]
+            at += (size + 1) * units
+            hidden = torch.baddbmm(shift[:, None], hidden if size == 64 else hidden.tanh(), weight.mT)
+        labels = self.labels[chosen].expand(len(rows), -1)
+        return torch.nn.functional.cross_entropy(hidden.mT, labels, reduction="none").mean(dim=1)
+
+
+@pytest.mark.slow
+def test_the_kind_alone_trains_digits(kind: str) -> None:
+    digits, optimizer_class = Digits(), optimizers.optimizer_class(kind)
+    size = optimizer_class.population_size(optimizers.options_of(kind))
+    scale = digits.limit / 3**0.5
+    optimizer = optimizers.build(kind, None, digits.starts(size), np.random.default_rng(0), scale=scale)
+    spent, step = 0, 0
+    while spent < (300 if optimizer_class.needs_gradient else 10_000):
+        ((rows, loss),) = drive(optimizer, digits.loss, (step,))
+        spent, step = spent + len(rows), step + 1
+    assert float(digits.loss(rows[[int(loss.argmin())]], None)) < REACHED[kind]
