@@ -168,14 +168,11 @@ def best(
     problem: Annotated[str | None, typer.Option(help="Choose among the runs of this problem.")] = None,
 ) -> None:
     """Write the winner's network as a safetensors file that gfopt and plain torch can load."""
-    from gfopt.models import export
     from gfopt.results import load_results
 
     results = load_results(folder)
-    key = results.find(run_key) if run_key else results.best_run(problem)
-    from gfopt.store import ResultsFolder
-
-    written = export(*ResultsFolder.open(folder).read_best(key), model)
+    key = results.best_run(problem) if run_key is None else results.find(run_key)
+    written = results.export(key, model)
     row = results.runs.set_index("run").loc[key]
     scores = ", ".join(
         f"{c} {row[c]:.4g}" for c in ("loss", "validation_accuracy", "test_accuracy") if c in row and row[c] == row[c]

@@ -29,6 +29,13 @@ class Results:
         study: the study as plain data.
         environment: what it ran on.
         path: the folder.
+
+    Args:
+        path: the folder.
+        problems: what the runs were trained on, by key, where the study is at hand.
+
+    Raises:
+        StoreError: if the folder holds no results, or a file in it is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, problems: Mapping[str, Problem] | None = None) -> None:
@@ -39,13 +46,15 @@ class Results:
         self._folder = folder
         self._problems = dict(problems or {})
         self.runs, curves, self.diagnostics = folder.read_frames()
+        if self.runs.empty:  # interrupted before the first run ended
+            self.runs = self.runs.reindex(columns=["run", "problem", "optimizer", "repeat", "status", "message"])
         who = [c for c in self.runs.columns if c in ("run", "problem", "optimizer", "repeat") or c in self.grid_columns]
         self.curves: pd.DataFrame = curves.merge(self.runs[who], on="run", how="left") if len(curves) else curves
 
     @property
     def grid_columns(self) -> list[str]:
         """Columns of `runs` that hold values from grids."""
-        return [c for c in self.runs.columns if "." in c and not c.startswith("budget.")]
+        return [*analysis.cell_columns(self.runs), *(c for c in self.runs.columns if c.startswith("options."))]
 
     @property
     def baseline(self) -> str | None:
@@ -84,7 +93,8 @@ class Results:
             runs = runs[runs["problem"] == problem]
         if runs.empty:
             raise ConfigError(expectation("at least one run that ended ok", "none"))
-        for column, sign in (("validation_accuracy", -1.0), ("validation_loss", 1.0)):
+        by_task = "judged_by" not in runs or "task" in set(runs["judged_by"])
+        for column, sign in (("validation_accuracy", -1.0),) * by_task + (("validation_loss", 1.0),):
             if column in runs and runs[column].notna().any():
                 return str(runs.sort_values([column, "loss"], ascending=[sign > 0, True], kind="stable")["run"].iloc[0])
         return str(runs.sort_values("loss", kind="stable")["run"].iloc[0])
@@ -102,9 +112,24 @@ class Results:
         """
         from gfopt.models import restore
 
-        key = self.find(run)
+        key = self._ended_ok(run)
         arrays, metadata = self._folder.read_best(key)
-        return restore(arrays, metadata, network or self._live_network(key))
+        return restore(arrays, metadata, self._live_network(key) if network is None else network)
+
+    def export(self, run: str, path: str | os.PathLike[str]) -> Path:
+        """Write a run's network as a safetensors file that `gfopt.load_model` and plain torch can load.
+
+        Args:
+            run: the key, or enough of its beginning.
+            path: the file, as `model.safetensors`.
+
+        Raises:
+            ConfigError: for an unknown run, or one that did not end ok.
+            StoreError: if the file cannot be written.
+        """
+        from gfopt.models import export
+
+        return export(*self._folder.read_best(self._ended_ok(run)), path)
 
     def find(self, run: str) -> str:
         """The key of the one run whose key starts with `run`."""
@@ -116,21 +141,22 @@ class Results:
             )
         return keys[0]
 
+    def _ended_ok(self, run: str) -> str:
+        """The key of a run that left a winner."""
+        key = self.find(run)
+        status = str(self.runs.set_index("run").loc[key, "status"])
+        if status != "ok":
+            got, fix = f"`{key}, whose status is {status}`", "The column `status` tells them apart."
+            raise ConfigError("run: " + expectation("a run that ended ok", got, fix))
+        return key
+
     def _live_network(self, key: str) -> nn.Module | None:
         """The structure of a network given from Python, while its study is at hand."""
-        row = self.runs.set_index("run").loc[key]
-        for label, problem in self._problems.items():
-            grid = {c: row[c] for c in self.grid_columns if pd.notna(row[c]) and not c.startswith("options.")}
-            same = label == row["problem"] or (
-                label.startswith(f"{row['problem']}[") and all(str(v) in label for v in grid.values())
-            )
-            while hasattr(problem, "problem"):
-                problem = problem.problem
-            template = getattr(problem, "template", None)
-            if same and template is not None:
-                found: nn.Module = template()
-                return found
-        return None
+        problem: Any = self._problems.get(key)
+        while hasattr(problem, "problem"):  # a subspace stands in front of the network
+            problem = problem.problem
+        made: nn.Module | None = problem.template() if hasattr(problem, "template") else None
+        return made
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{n} {status}" for status, n in self.runs["status"].value_counts().items())

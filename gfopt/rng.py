@@ -7,12 +7,10 @@ for, so that two purposes never share numbers and the order of execution never m
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,19 +40,21 @@ def torch_seeded(seed: int) -> Iterator[None]:
         torch.default_generator.set_state(before)
 
 
-def undisturbed_import(name: str) -> ModuleType:
-    """The module `name`; what its import does to the global generator of `random` and to `os.environ` is undone.
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """What the block does to the global generator of `random` and to `os.environ` is undone.
 
     Some libraries draw a number or set a variable while they are imported, which would make a user's own seeded
-    program depend on when gfopt is imported.
+    program depend on when gfopt imports them.
     """
     state, environment = random.getstate(), dict(os.environ)
     try:
-        return importlib.import_module(name)
+        yield
     finally:
         random.setstate(state)
-        os.environ.clear()
-        os.environ.update(environment)
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
 
 
 class GlobalStreams:

@@ -141,7 +141,13 @@ def as_loss(values: Floats, metric: str) -> Floats:
 
 
 def headline(runs: pd.DataFrame) -> str:
-    """The metric that a problem is reported on: a held-out score where there is one, else the loss."""
+    """The metric that a problem is reported on: a held-out score where there is one, else the loss.
+
+    Where the study's own loss is what counts (column `judged_by`), it is that loss on held-out data.
+    """
+    if "judged_by" in runs.columns and set(runs["judged_by"].dropna().astype(str)) == {"loss"}:
+        held_out = [c for c in ("test_loss", "validation_loss") if c in runs.columns and runs[c].notna().any()]
+        return (*held_out, "loss")[0]
     for split in ("test_", "validation_"):
         scored = [str(c) for c in runs.columns if str(c).startswith(split) and runs[c].notna().any()]
         for name in (*(split + known for known in _HEADLINE), *scored):

@@ -24,9 +24,7 @@ _EXAMPLES = {
 }
 
 
-def build(
-    data: Mapping[str, Any], *, rules: Rules, source: str, source_of: Callable[[Place], str]
-) -> StudyConfig:
+def build(data: Mapping[str, Any], *, rules: Rules, source: str, source_of: Callable[[Place], str]) -> StudyConfig:
     """The study that plain `data` describes.
 
     Args:
@@ -120,9 +118,7 @@ class _Builder:
     def fits(self, grids: Mapping[Place, list[grid.Grid]], repeats: int) -> bool:
         """Whether the study is of a sensible size, asked before anything of its size is made."""
         counts = {where: grid.count(found) for where, found in grids.items()}
-        total = {
-            section: sum(n for where, n in counts.items() if where[0] == section) for section in SECTIONS
-        }
+        total = {section: sum(n for where, n in counts.items() if where[0] == section) for section in SECTIONS}
         runs = max(1, total["problems"]) * max(1, total["optimizers"]) * repeats
         if runs <= MAX_RUNS:
             return True
@@ -157,9 +153,7 @@ class _Builder:
                 result += cells.problem_cells(name, entry, inside, limit, self.rules, self.issues)
         return result
 
-    def optimizer_cells(
-        self, found: Mapping[str, Any], grids: Mapping[Place, list[grid.Grid]]
-    ) -> list[OptimizerCell]:
+    def optimizer_cells(self, found: Mapping[str, Any], grids: Mapping[Place, list[grid.Grid]]) -> list[OptimizerCell]:
         result = []
         for name, entry in found.items():
             if ("optimizers", name) in grids:

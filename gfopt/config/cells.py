@@ -104,17 +104,14 @@ def problem_cells(
     return result
 
 
-def optimizer_cells(
-    name: str, entry: Any, grids: list[grid.Grid], issues: list[Issue]
-) -> list[OptimizerCell]:
+def optimizer_cells(name: str, entry: Any, grids: list[grid.Grid], issues: list[Issue]) -> list[OptimizerCell]:
     """The cells of the optimizer `name`; what is wrong with one is added to `issues`."""
     origin: Place = ("optimizers", name)
     result: dict[str, OptimizerCell] = {}
     same: dict[str, str] = {}
     for choices, (kind, options) in _checked(entry, grids, origin, entries.optimizer, issues):
         columns = {
-            column if column == "kind" else f"options.{column}": value
-            for column, value in grid.label(choices).items()
+            column if column == "kind" else f"options.{column}": value for column, value in grid.label(choices).items()
         }
         cell = OptimizerCell(name + _values(grid.label(choices)), name, columns, kind, options, choices)
         twin = same.setdefault(kind + canonical(options.model_dump(mode="json")), cell.name)
@@ -164,6 +161,4 @@ def _identity(config: ProblemConfig) -> str:
 
 
 def _twins(first: str, second: str) -> str:
-    return expectation(
-        "grids whose cells differ", f"`{first}` and {second}, which are the same", "Remove one."
-    )
+    return expectation("grids whose cells differ", f"`{first}` and {second}, which are the same", "Remove one.")

@@ -23,20 +23,14 @@ def check_tasks(config: StudyConfig) -> None:
         if not isinstance(problem, SupervisedConfig) or not isinstance(problem.dataset, Mapping):
             continue
         dataset = problem.dataset.get("name")
-        task = (
-            registry.datasets.get(dataset).task if isinstance(dataset, str) else problem.dataset.get("task")
-        )
+        task = registry.datasets.get(dataset).task if isinstance(dataset, str) else problem.dataset.get("task")
         if task is None:  # a file's task is known once it is read; the problem checks it then
             continue
         for path, loss in _named_losses(problem):
             if task not in registry.losses.get(loss).tasks:
-                fitting = [
-                    name for name in registry.losses.names() if task in registry.losses.get(name).tasks
-                ]
+                fitting = [name for name in registry.losses.names() if task in registry.losses.get(name).tasks]
                 wanted = f"a loss for {task}, which {dataset or problem.dataset['path']} is"
-                issues.append(
-                    cell.issue(path, expectation(wanted, loss, f"Use one of {', '.join(fitting)}."))
-                )
+                issues.append(cell.issue(path, expectation(wanted, loss, f"Use one of {', '.join(fitting)}.")))
     raise_issues(issues, lambda _: config.source)
 
 

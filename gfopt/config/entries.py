@@ -18,9 +18,7 @@ from gfopt.trace import BUDGET_UNITS, Budget
 SMALLEST_NORM_BATCH = 8
 """Rows below which a batch's statistics say too little to normalize by."""
 
-_SUPERVISED_ONLY = tuple(
-    name for name in SupervisedConfig.model_fields if name not in FunctionConfig.model_fields
-)
+_SUPERVISED_ONLY = tuple(name for name in SupervisedConfig.model_fields if name not in FunctionConfig.model_fields)
 
 
 def problem(given: Any, issues: list[Issue], *, live: bool, allow_code: bool) -> ProblemConfig | None:
@@ -44,9 +42,7 @@ def problem(given: Any, issues: list[Issue], *, live: bool, allow_code: bool) ->
     _trainable(config.trainable, issues, live=live)
     if config.sample_weight is not None and not live:
         fix = "Give it from Python, in gfopt.Study(problems=...)."
-        issues.append(
-            Issue(("sample_weight",), expectation("no weights in a file", config.sample_weight, fix))
-        )
+        issues.append(Issue(("sample_weight",), expectation("no weights in a file", config.sample_weight, fix)))
     if options is not None:
         _batch_norm(config, options, issues)
     if len(issues) > before:
@@ -79,9 +75,7 @@ def budget(given: Any, path: Place, issues: list[Issue]) -> Budget | None:
             known = suggestion(unit, BUDGET_UNITS)
             wrong.append(Issue((*path, unit), expectation("a unit of the ledger", unit, known)))
         elif isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
-            wrong.append(
-                Issue((*path, unit), expectation("a positive number", limit, f"For example {unit}: 20000."))
-            )
+            wrong.append(Issue((*path, unit), expectation("a positive number", limit, f"For example {unit}: 20000.")))
         else:
             limits[unit] = limit
     issues.extend(wrong)
@@ -132,9 +126,7 @@ def _dataset(given: Any, issues: list[Issue], *, live: bool) -> Any:
             )
         return given
     if "path" in given and "name" in given:
-        issues.append(
-            Issue(path, expectation("either name or path", "`both`", "A name is of `gfopt list datasets`."))
-        )
+        issues.append(Issue(path, expectation("either name or path", "`both`", "A name is of `gfopt list datasets`.")))
         return given
     from gfopt import data  # imports pandas and scikit-learn, which a study of test functions does without
 
@@ -158,16 +150,12 @@ def _dataset(given: Any, issues: list[Issue], *, live: bool) -> Any:
     return dict(given)
 
 
-def _network(
-    given: Any, issues: list[Issue], *, live: bool, allow_code: bool
-) -> tuple[Any, BaseModel | None]:
+def _network(given: Any, issues: list[Issue], *, live: bool, allow_code: bool) -> tuple[Any, BaseModel | None]:
     """The network as the study keeps it, and its typed options if it is a registered one."""
     path: Place = ("network",)
     if not isinstance(given, Mapping):
         if not live or not callable(given):
-            wanted = "a mapping, as {kind: mlp, hidden: [32]}" + (
-                ", an nn.Module or a factory of one" if live else ""
-            )
+            wanted = "a mapping, as {kind: mlp, hidden: [32]}" + (", an nn.Module or a factory of one" if live else "")
             issues.append(Issue(path, expectation(wanted, given)))
         return given, None
     if "module" in given and "kind" not in given:
@@ -185,9 +173,7 @@ def _network(
     return dict(given), validate(chosen[1], chosen[2], path, issues)
 
 
-def _objective(
-    config: SupervisedConfig, given: Mapping[str, Any], issues: list[Issue], *, live: bool
-) -> None:
+def _objective(config: SupervisedConfig, given: Mapping[str, Any], issues: list[Issue], *, live: bool) -> None:
     if config.objective is None:
         _loss(config.loss, ("loss",), issues, live=live)
         return
@@ -217,15 +203,11 @@ def _loss(given: Any, path: Place, issues: list[Issue], *, live: bool) -> None:
 def _cost_matrix(given: Mapping[str, Any], path: Place, issues: list[Issue]) -> None:
     for key in given:
         if key not in ("kind", "matrix"):
-            issues.append(
-                Issue((*path, key), expectation("a known key", key, suggestion(key, ("kind", "matrix"))))
-            )
+            issues.append(Issue((*path, key), expectation("a known key", key, suggestion(key, ("kind", "matrix")))))
     matrix = given.get("matrix")
     rows = matrix if isinstance(matrix, list) else []
     square = len(rows) > 1 and all(isinstance(row, list) and len(row) == len(rows) for row in rows)
-    if not square or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) for row in rows for v in row
-    ):
+    if not square or not all(isinstance(v, int | float) and not isinstance(v, bool) for row in rows for v in row):
         wanted = "a square matrix of numbers, row i the costs where class i is right, as [[0, 1], [5, 0]]"
         got = "`nothing`" if matrix is None else matrix
         issues.append(Issue((*path, "matrix"), expectation(wanted, got)))
@@ -235,11 +217,7 @@ def _trainable(given: Any, issues: list[Issue], *, live: bool) -> None:
     patterns = [given] if isinstance(given, str) else given
     if patterns is None or (live and callable(patterns)):
         return
-    if (
-        not isinstance(patterns, list)
-        or not patterns
-        or not all(isinstance(one, str) and one for one in patterns)
-    ):
+    if not isinstance(patterns, list) or not patterns or not all(isinstance(one, str) and one for one in patterns):
         issues.append(
             Issue(
                 ("trainable",),
@@ -258,9 +236,7 @@ def _batch_norm(config: SupervisedConfig, options: BaseModel, issues: list[Issue
         issues.append(
             Issue(
                 ("batch_size",),
-                expectation(
-                    f"at least {SMALLEST_NORM_BATCH} rows for batch normalization", config.batch_size, fix
-                ),
+                expectation(f"at least {SMALLEST_NORM_BATCH} rows for batch normalization", config.batch_size, fix),
             )
         )
 

@@ -74,9 +74,7 @@ def _find(value: Any, path: Place, origin: Place, issues: list[Issue]) -> Iterat
 def _wrong(value: dict[str, Any], path: Place) -> str:
     """What is wrong with the grid `value`, or nothing."""
     if not path:
-        return (
-            "expected one entry, got a grid of entries. Give each a name of its own, or put the grid inside."
-        )
+        return "expected one entry, got a grid of entries. Give each a name of its own, or put the grid inside."
     if len(value) > 1:
         others = ", ".join(key for key in value if key != GRID)
         return expectation(
@@ -97,9 +95,7 @@ def _wrong(value: dict[str, Any], path: Place) -> str:
     for index, item in enumerate(values):
         first = seen.setdefault(canonical(item), index)
         if first != index:
-            return expectation(
-                "values that differ", f"`{item!r}` at positions {first} and {index}", "Remove one."
-            )
+            return expectation("values that differ", f"`{item!r}` at positions {first} and {index}", "Remove one.")
     return ""
 
 
@@ -110,9 +106,7 @@ def count(grids: list[Grid]) -> int:
 
 def cells(entry: Any, grids: list[Grid]) -> Iterator[tuple[tuple[Choice, ...], Any]]:
     """Each combination of values with the entry that it gives."""
-    numbered = [
-        [Choice(grid.path, index, value) for index, value in enumerate(grid.values)] for grid in grids
-    ]
+    numbered = [[Choice(grid.path, index, value) for index, value in enumerate(grid.values)] for grid in grids]
     for choices in itertools.product(*numbered):
         cell = copy(entry)
         for choice in choices:

@@ -48,8 +48,7 @@ def json_schema() -> Schema:
     settings = definitions.pop("Settings")
     _specialize(definitions, options)
     definitions = {
-        name: schema if name in ("Report", "Budget") else _with_grids(schema)
-        for name, schema in definitions.items()
+        name: schema if name in ("Report", "Budget") else _with_grids(schema) for name, schema in definitions.items()
     }
     properties = settings["properties"]
     properties["name"] |= _NAME
@@ -73,9 +72,7 @@ def _option_models() -> dict[str, type[BaseModel]]:
 def _definitions(models: dict[str, type[BaseModel]]) -> dict[str, Schema]:
     """The models' schemas under their keys, and those that they refer to under pydantic's."""
     unique = list(dict.fromkeys(models.values()))
-    references, made = models_json_schema(
-        [(model, "validation") for model in unique], ref_template="#/$defs/{model}"
-    )
+    references, made = models_json_schema([(model, "validation") for model in unique], ref_template="#/$defs/{model}")
     found: dict[str, Schema] = made["$defs"]
     result = {}
     for key, model in models.items():
@@ -123,9 +120,7 @@ def _specialize_problem(problem: Schema, objective: Schema) -> None:
     """The same for the values that are of several kinds."""
     del problem["sample_weight"]  # from Python only
     data = registry.datasets.names()
-    problem["dataset"] |= {
-        "anyOf": [{"enum": list(data)}, _chosen("dataset", "name", data), _ref("dataset file")]
-    }
+    problem["dataset"] |= {"anyOf": [{"enum": list(data)}, _chosen("dataset", "name", data), _ref("dataset file")]}
     module = CodeReference.model_json_schema()["properties"]["module"]
     code = {
         "type": "object",
@@ -147,9 +142,7 @@ def _budget() -> Schema:
     return {
         "description": "upper limits of a run's cost; with several, whichever comes first",
         "type": ["object", "null"],
-        "properties": {
-            unit: {**limit, "description": f"most {unit.replace('_', ' ')}"} for unit in BUDGET_UNITS
-        },
+        "properties": {unit: {**limit, "description": f"most {unit.replace('_', ' ')}"} for unit in BUDGET_UNITS},
         "additionalProperties": False,
         "minProperties": 1,
     }
@@ -180,9 +173,7 @@ def _with_grids(schema: Schema) -> Schema:
     """`schema` where every property and every item may be a grid instead."""
     changed = dict(schema)
     if "properties" in schema:
-        changed["properties"] = {
-            key: _or_grid(_with_grids(value)) for key, value in schema["properties"].items()
-        }
+        changed["properties"] = {key: _or_grid(_with_grids(value)) for key, value in schema["properties"].items()}
     if "items" in schema:
         changed["items"] = _or_grid(_with_grids(schema["items"]))
     if "anyOf" in schema:

@@ -99,11 +99,7 @@ def _read(path: Path) -> str:
             content = file.read(yaml_text.MAX_BYTES + 1)
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-        fix = (
-            f"In its folder: {', '.join(near[:10])}."
-            if near
-            else "`gfopt new FILE` writes one to begin with."
-        )
+        fix = f"In its folder: {', '.join(near[:10])}." if near else "`gfopt new FILE` writes one to begin with."
         raise ConfigError(f"expected a study file, got no such file. {fix}") from None
     except IsADirectoryError:
         raise ConfigError("expected a study file, got a folder. Name the YAML file in it.") from None

@@ -23,9 +23,7 @@ def check_name(name: str) -> str:
         ConfigError: saying which characters a name may have.
     """
     if len(name) > NAME_LENGTH:
-        raise ConfigError(
-            expectation(f"a name of at most {NAME_LENGTH} characters", f"`{len(name)}` characters")
-        )
+        raise ConfigError(expectation(f"a name of at most {NAME_LENGTH} characters", f"`{len(name)}` characters"))
     if not re.fullmatch(NAME_PATTERN, name) or ".." in name:
         better = re.sub(r"\.\.+", ".", re.sub(r"[^A-Za-z0-9_.-]+", "-", name)).lstrip("_.-")
         fix = f"For example {better!r}." if better else ""
@@ -41,9 +39,7 @@ def check_name(name: str) -> str:
 
 def _check_axis(axis: str) -> str:
     if axis not in BUDGET_UNITS:
-        raise ConfigError(
-            expectation(f"one of {', '.join(BUDGET_UNITS)}", axis, suggestion(axis, BUDGET_UNITS))
-        )
+        raise ConfigError(expectation(f"one of {', '.join(BUDGET_UNITS)}", axis, suggestion(axis, BUDGET_UNITS)))
     return axis
 
 
@@ -84,9 +80,7 @@ class CodeReference(Frozen):
             raise ConfigError(expectation(f"a module {name} that can be imported", got, fix)) from error
         for part in attribute.split("."):
             if not hasattr(found, part):
-                raise ConfigError(
-                    expectation(f"an attribute of {name}", attribute, suggestion(part, dir(found)))
-                )
+                raise ConfigError(expectation(f"an attribute of {name}", attribute, suggestion(part, dir(found))))
             found = getattr(found, part)
         return found
 
@@ -95,9 +89,7 @@ class Objective(Frozen):
     """What everyone is reported on, and what gradient optimizers minimize in its place."""
 
     loss: Any = Field(description="the loss that every run is reported on", examples=["f1_error"])
-    surrogate: Any = Field(
-        None, description="the loss that gradient optimizers minimize", examples=["cross_entropy"]
-    )
+    surrogate: Any = Field(None, description="the loss that gradient optimizers minimize", examples=["cross_entropy"])
 
 
 class Subspace(Frozen):
@@ -110,9 +102,7 @@ class Subspace(Frozen):
 class Function(Frozen):
     """A test function with a known optimum."""
 
-    name: Annotated[str, AfterValidator(registry.functions.check)] = Field(
-        description="its name", examples=["sphere"]
-    )
+    name: Annotated[str, AfterValidator(registry.functions.check)] = Field(description="its name", examples=["sphere"])
     dim: int = Field(ge=1, description="number of parameters", examples=["10"])
 
 
@@ -126,18 +116,12 @@ class SupervisedConfig(Frozen):
     dataset: Any = Field(description="a named data set, or a file of one's own", examples=["{name: digits}"])
     network: Any = Field(description="the network to train", examples=["{kind: mlp, hidden: [32]}"])
     loss: Any = Field("cross_entropy", description="what is minimized")
-    objective: Objective | None = Field(
-        None, description="a loss to report, with a surrogate that has a gradient"
-    )
-    batch_size: int | None = Field(
-        None, ge=1, description="rows per evaluation; null: the whole training set"
-    )
+    objective: Objective | None = Field(None, description="a loss to report, with a surrogate that has a gradient")
+    batch_size: int | None = Field(None, ge=1, description="rows per evaluation; null: the whole training set")
     bn_mode: Literal["batch", "reference", "running"] = Field(
         "batch", description="whose statistics batch normalization uses while training"
     )
-    trainable: Any = Field(
-        None, description="patterns of the parameters that are trained, as `head.*`; null: all"
-    )
+    trainable: Any = Field(None, description="patterns of the parameters that are trained, as `head.*`; null: all")
     sample_weight: Any = Field(None, description="weights of the training rows; from Python only")
     subspace: Subspace | None = Field(None, description="train in a random subspace")
     budget: Any = Field(None, description="the problem's own budget")
@@ -157,9 +141,7 @@ ProblemConfig = SupervisedConfig | FunctionConfig
 class Report(Frozen):
     """What the report compares with."""
 
-    baseline: str | None = Field(
-        None, description="the optimizer that the others are compared with", examples=["adam"]
-    )
+    baseline: str | None = Field(None, description="the optimizer that the others are compared with", examples=["adam"])
     targets: Literal["auto"] | list[float] = Field("auto", description="losses to reach, or auto")
     axis: Annotated[str, AfterValidator(_check_axis)] = Field(
         "forward_equivalents", description="the cost that the verdict counts in"
@@ -169,9 +151,7 @@ class Report(Frozen):
 class Settings(Frozen):
     """What a study says beside its problems and optimizers."""
 
-    name: Annotated[str, AfterValidator(check_name)] = Field(
-        "study", description="names the folder of results"
-    )
+    name: Annotated[str, AfterValidator(check_name)] = Field("study", description="names the folder of results")
     seed: int = Field(0, ge=0, description="every random number follows from it")
     repeats: int = Field(5, ge=1, description="independent runs of each problem and optimizer")
     budget: Any = Field(None, description="where a run ends; several units: whichever comes first")

@@ -37,9 +37,7 @@ class StudyConfig(Settings):
     @property
     def baseline(self) -> tuple[str, ...]:
         """The optimizer cells that the report's baseline names: several if it is the base of a grid."""
-        return tuple(
-            cell.name for cell in self.optimizer_cells if self.report.baseline in (cell.name, cell.base)
-        )
+        return tuple(cell.name for cell in self.optimizer_cells if self.report.baseline in (cell.name, cell.base))
 
     def resolved(self) -> dict[str, Any]:
         """The study as a mapping in a fixed order, overrides and defaults of the study filled in.

@@ -118,9 +118,7 @@ def _fix(entry: ErrorDetails, field: FieldInfo | None) -> str:
 
 
 def _missing(field: FieldInfo | None) -> str:
-    example = (
-        f" Add it, for example {field.examples[0]}." if field is not None and field.examples else " Add it."
-    )
+    example = f" Add it, for example {field.examples[0]}." if field is not None and field.examples else " Add it."
     return f"expected a value, got nothing: this key is required.{example}"
 
 

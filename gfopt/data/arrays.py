@@ -79,17 +79,13 @@ def _held_out(given: tuple[object, object], raw: RawData) -> Part:
     values = _target_values(given[1], raw.task)
     _same_length(inputs, values)
     if inputs.shape[1:] != raw.x.shape[1:]:
-        raise DataError(
-            "X: " + expectation(f"rows of shape {raw.x.shape[1:]} as for training", inputs.shape[1:])
-        )
+        raise DataError("X: " + expectation(f"rows of shape {raw.x.shape[1:]} as for training", inputs.shape[1:]))
     if names and raw.feature_names and names != raw.feature_names:
         raise DataError("X: " + expectation(f"the columns {raw.feature_names} as for training", names))
     with located("y"):
         target = encode_target(values, raw.task, raw.classes)
         if target.values.shape[1:] != raw.y.shape[1:]:
-            raise DataError(
-                expectation(f"rows of shape {raw.y.shape[1:]} as for training", target.values.shape[1:])
-            )
+            raise DataError(expectation(f"rows of shape {raw.y.shape[1:]} as for training", target.values.shape[1:]))
     return inputs, target.values
 
 
@@ -100,9 +96,7 @@ def _inputs(x: object, place: str = "X") -> tuple[Inputs, tuple[str, ...]]:
             return features_of(x)
         values = _as_array(x)
         if values.ndim == 0 or 0 in values.shape:
-            raise DataError(
-                expectation("shape (N, ...) with at least one row and one feature", f"`{values.shape}`")
-            )
+            raise DataError(expectation("shape (N, ...) with at least one row and one feature", f"`{values.shape}`"))
         if values.dtype.kind not in "biuf":
             fix = "Encode text as numbers; give every row the same shape; X.toarray() for a sparse matrix."
             raise DataError(expectation("an array of numbers", f"`dtype {values.dtype}`", fix))
@@ -153,6 +147,4 @@ def _check_finite(place: str, values: np.ndarray) -> None:
 def _same_length(inputs: Inputs, values: np.ndarray, places: tuple[str, str] = ("X", "y")) -> None:
     count = len(values) if values.ndim else 0
     if len(inputs) != count:
-        raise DataError(
-            f"{places[1]}: " + expectation(f"{len(inputs)} rows as {places[0]} has", f"`{count}`")
-        )
+        raise DataError(f"{places[1]}: " + expectation(f"{len(inputs)} rows as {places[0]} has", f"`{count}`"))

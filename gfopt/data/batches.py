@@ -29,9 +29,7 @@ def batch_rows(count: int, batch_size: int | None, seed: int, step: int) -> NDAr
         ConfigError: if a number is out of range.
     """
     for name, value, least in (("count", count, 1), ("batch_size", batch_size, 1), ("step", step, 0)):
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least
-        ):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least):
             raise ConfigError(f"{name}: " + expectation(f"a whole number of at least {least}", value))
     if batch_size is None or batch_size == count:
         return _all_rows(int(count))

@@ -63,9 +63,7 @@ def _text_labels(text: list[str], task: Task | None) -> np.ndarray:
     if words and (task == "regression" or (task is None and len(words) < len(text))):
         row = words[0]
         fix = "Correct the cell. " if len(words) < len(text) else ""
-        raise DataError(
-            f"row {row + 1}: " + expectation("a number, as in other rows", text[row], fix + AS_CLASSES)
-        )
+        raise DataError(f"row {row + 1}: " + expectation("a number, as in other rows", text[row], fix + AS_CLASSES))
     return np.array(text)
 
 
@@ -78,8 +76,7 @@ def check_names(names: tuple[str, ...]) -> None:
     for name, count in Counter(names).items():
         if count > 1:
             raise DataError(
-                f"column {name!r}: "
-                + expectation("a name of its own for every column", f"`{count}` of this name")
+                f"column {name!r}: " + expectation("a name of its own for every column", f"`{count}` of this name")
             )
 
 

@@ -154,9 +154,7 @@ class Dataset:
             DataError: for another name, and for a part without rows.
         """
         if name not in PARTS:
-            raise DataError(
-                "split: " + expectation(f"one of {', '.join(PARTS)}", name, suggestion(name, PARTS))
-            )
+            raise DataError("split: " + expectation(f"one of {', '.join(PARTS)}", name, suggestion(name, PARTS)))
         if name not in ("train", *self.splits):
             fix = f"Load the data with a {name}_fraction above 0, or with {name} data of your own."
             raise DataError(f"data set {self.name}: " + expectation(f"{name} rows", "none", fix))

@@ -60,14 +60,10 @@ def from_file(
     with located(str(path)):
         reader = _READERS.get(file.suffix.lower())
         if reader is None:
-            raise DataError(
-                expectation(f"a file that ends in {', '.join(_READERS)}", f"`{file.suffix or file.name}`")
-            )
+            raise DataError(expectation(f"a file that ends in {', '.join(_READERS)}", f"`{file.suffix or file.name}`"))
         if not file.is_file():
             raise DataError(
-                expectation(
-                    "an existing file", "`a folder`" if file.is_dir() else "`no such file`", _near(file)
-                )
+                expectation("an existing file", "`a folder`" if file.is_dir() else "`no such file`", _near(file))
             )
         return assemble(file.stem, reader(file, target, tuple(drop), task), how)
 
@@ -154,9 +150,7 @@ def _read_npz(file: Path, target: str, drop: tuple[str, ...], task: Task | None)
         with file.open("rb") as stream:
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(
-                    expectation("an NPZ archive", "`a single array`", "Save it with numpy.savez.")
-                )
+                raise DataError(expectation("an NPZ archive", "`a single array`", "Save it with numpy.savez."))
             with archive:
                 names = _names_in(archive.files, target)
                 x, y = (archive[name] for name in names)

@@ -33,9 +33,7 @@ class XorOptions(SourceOptions):
     """Options of `xor`."""
 
     samples: int = Field(400, ge=4, le=1_000_000, description="rows; the 4 corners in turn")
-    noise: float = Field(
-        0.2, ge=0, le=10, description="added to both coordinates; the corners are at -1 and 1"
-    )
+    noise: float = Field(0.2, ge=0, le=10, description="added to both coordinates; the corners are at -1 and 1")
 
 
 class ParityOptions(SourceOptions):

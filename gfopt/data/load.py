@@ -28,9 +28,7 @@ class DatasetOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     test_fraction: float = Field(0.2, ge=0, lt=1, description="share of all rows that judge; 0 for none")
-    validation_fraction: float = Field(
-        0.1, ge=0, lt=1, description="share of all rows that choose between runs"
-    )
+    validation_fraction: float = Field(0.1, ge=0, lt=1, description="share of all rows that choose between runs")
     scale: bool = Field(True, description="mean 0 and standard deviation 1 over the training rows")
 
 
@@ -130,9 +128,7 @@ def options_of(spec: Mapping[str, object]) -> DatasetOptions:
     return options
 
 
-def load_spec(
-    spec: Mapping[str, object] | DatasetOptions, seed: int = 0, base: Path | None = None
-) -> Dataset:
+def load_spec(spec: Mapping[str, object] | DatasetOptions, seed: int = 0, base: Path | None = None) -> Dataset:
     """The data set that a `dataset:` mapping describes.
 
     Args:

@@ -75,9 +75,7 @@ def check_fractions(test_fraction: float, validation_fraction: float) -> NDArray
     held_out = test_fraction + validation_fraction
     if held_out > 1 - 1e-9:
         fix = "Leave something to train on."
-        raise ConfigError(
-            "test_fraction + validation_fraction: " + expectation("a sum below 1", held_out, fix)
-        )
+        raise ConfigError("test_fraction + validation_fraction: " + expectation("a sum below 1", held_out, fix))
     return np.array([1 - held_out, validation_fraction, test_fraction], dtype=np.float64)
 
 
@@ -88,9 +86,7 @@ def _check_sizes(sizes: Rows, parts: int, classes: tuple[object, ...]) -> None:
     group, size = small[0], int(sizes[small[0]])
     fix = "Add rows, or set test_fraction or validation_fraction to 0"
     if not classes:
-        raise DataError(
-            expectation(f"at least {parts} rows, one for each part of the split", f"`{size}`", fix + ".")
-        )
+        raise DataError(expectation(f"at least {parts} rows, one for each part of the split", f"`{size}`", fix + "."))
     label = repr(classes[group])
     more = f" (and {len(small) - 1} more such classes)" if len(small) > 1 else ""
     fix += "; drop or merge rare classes; if the target is a quantity, give task: regression."

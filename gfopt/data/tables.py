@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 import numpy as np
@@ -18,14 +19,14 @@ def _loader(
 
     def load(options: SourceOptions, seed: int) -> RawData:
         del options, seed
-        table = getattr(rng.undisturbed_import("sklearn.datasets"), function)(**arguments)
+        with rng.undisturbed():
+            module = importlib.import_module("sklearn.datasets")
+        table = getattr(module, function)(**arguments)
         labels = tuple(np.asarray(table.target_names).tolist()) if classes else ()
         found = (table.data.shape, len(labels))
         if found != (shape, classes):
             fix = "Install the scikit-learn version of constraints.txt."
-            raise DataError(
-                f"{function}: " + expectation(f"shape and classes {(shape, classes)}", found, fix)
-            )
+            raise DataError(f"{function}: " + expectation(f"shape and classes {(shape, classes)}", found, fix))
         return RawData(
             task="classification" if classes else "regression",
             x=np.asarray(table.data, dtype=np.float64),

@@ -33,9 +33,7 @@ class Target:
     classes: tuple[Label, ...]
 
 
-def encode_target(
-    y: np.ndarray, task: Task | None = None, classes: tuple[Label, ...] | None = None
-) -> Target:
+def encode_target(y: np.ndarray, task: Task | None = None, classes: tuple[Label, ...] | None = None) -> Target:
     """Class indices or numbers, whichever `y` is.
 
     Without `task`, text, bools and integers of at most 20 distinct values are classes; floats, and integers
@@ -102,7 +100,5 @@ def _indices(y: np.ndarray, known: tuple[Label, ...]) -> Targets:
     labels = y.tolist()
     for row, label in enumerate(labels):
         if label not in table:
-            raise DataError(
-                expectation(f"one of the training rows' classes {known}", f"`{label!r}` in row {row + 1}")
-            )
+            raise DataError(expectation(f"one of the training rows' classes {known}", f"`{label!r}` in row {row + 1}"))
     return np.array([table[label] for label in labels], dtype=np.int64)

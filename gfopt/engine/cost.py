@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gfopt.errors import NetworkError
-from gfopt.rng import torch_seeded
+from gfopt.rng import torch_seeded, undisturbed
 
 # Layers whose matrix is looked up, not multiplied: they cost no operations.
 _LOOKUPS = (nn.Embedding, nn.EmbeddingBag)
@@ -45,7 +45,8 @@ def measure_cost(module: nn.Module, inputs: Tensor, loss: Callable[[Tensor], Ten
     """
     buffers = {name: b.clone() for name, b in module.named_buffers()}
     module = copy.deepcopy(module)  # it collects gradients
-    with torch_seeded(0), _decomposed(), _layers_that_run(module) as ran:
+    # Torch's counter imports its compiler, which sets an environment variable.
+    with undisturbed(), torch_seeded(0), _decomposed(), _layers_that_run(module) as ran:
         with FlopCounterMode(display=False) as counter, torch.enable_grad():
             output = torch.func.functional_call(module, buffers, (inputs,))
             forward = counter.get_total_flops()

@@ -5,6 +5,7 @@ Every update of these optimizers is element by element, so a row's path does not
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from gfopt.errors import NotDifferentiableError, expectation
 from gfopt.optimizers.base import Optimizer, Options
-from gfopt.rng import undisturbed_import
+from gfopt.rng import undisturbed
 from gfopt.types import Evaluation
 
 
@@ -56,7 +57,8 @@ class Backprop(Optimizer):
 
     def _initialize(self, start: Tensor) -> None:
         if "torch._dynamo" not in sys.modules:  # torch's optimizers load it, and it sets a variable of the environment
-            undisturbed_import("torch._dynamo")
+            with undisturbed():
+                importlib.import_module("torch._dynamo")
         self._parameter = torch.nn.Parameter(start)
         self._optimizer = self.torch_class(
             [self._parameter],

@@ -60,7 +60,7 @@ class Problem(ABC):
 
     @abstractmethod
     def score(self, parameters: Tensor, split: str = "test") -> dict[str, float]:
-        """Metrics of one `(D,)` vector on `train`, `validation` or `test`; empty where the problem has no such split."""
+        """Metrics of one `(D,)` vector on `train`, `validation` or `test`; empty where there is no such split."""
 
     def batch(self, step: int) -> int:
         """Identity of the rows of minibatch `step`; constant with a full batch."""
@@ -74,6 +74,11 @@ class Problem(ABC):
     def why_no_gradient(self) -> str:
         """The part that has no gradient, and what to do about it; empty if there is one."""
         return "" if self.differentiable else "the objective has none. Use a gradient-free optimizer"
+
+    @property
+    def judged_by(self) -> str:
+        """`loss` where the loss itself is what counts, `task` where the data's task has a metric that says more."""
+        return "loss"
 
     @property
     def splits(self) -> tuple[str, ...]:

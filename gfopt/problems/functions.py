@@ -83,9 +83,7 @@ class FunctionProblem(Problem):
         self.groups = (Group("x", slice(0, dim), (dim,)),)
         self.cost = Cost(forward_flops=0.0, backward_flops=0.0, backward_equivalents=0.0)
         rows = self.initial(3 if dim == 2 else 2, 0)
-        self._objective = Objective(
-            f, self.name, vectorized=vectorized, differentiable=differentiable, rows=rows
-        )
+        self._objective = Objective(f, self.name, vectorized=vectorized, differentiable=differentiable, rows=rows)
         self.differentiable = self._objective.differentiable
 
     @classmethod
@@ -111,9 +109,7 @@ class FunctionProblem(Problem):
         low, high = self._box
         return self._tensor(low + (high - low) * stream.random((count, self.dim)))
 
-    def evaluate(
-        self, population: Tensor, step: int = 0, *, seed: int = 0, gradient: bool = False
-    ) -> Evaluation:
+    def evaluate(self, population: Tensor, step: int = 0, *, seed: int = 0, gradient: bool = False) -> Evaluation:
         """The function's values at `(P, D)` points, and its gradients; the same at every step.
 
         Raises:

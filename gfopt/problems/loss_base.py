@@ -120,11 +120,7 @@ def check_shapes(loss: str, outputs: Tensor, rows: int, columns: int | None = No
     Raises:
         ShapeError: with the expected and the given shape. Without this, broadcasting would hide the mistake.
     """
-    if (
-        outputs.ndim < 2
-        or outputs.shape[-2] != rows
-        or (columns is not None and outputs.shape[-1] != columns)
-    ):
+    if outputs.ndim < 2 or outputs.shape[-2] != rows or (columns is not None and outputs.shape[-1] != columns):
         wanted = f"(..., {rows}, {'C' if columns is None else columns})"
         raise ShapeError(f"loss {loss}: outputs: expected shape {wanted}, got {tuple(outputs.shape)}")
 

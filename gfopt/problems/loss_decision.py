@@ -61,9 +61,7 @@ def macro_f1(decided: Tensor, targets: Tensor, classes: int, weight: Tensor | No
     return f1.sum(-1) / occurs.sum(-1)
 
 
-def class_sums(
-    decided: Tensor, targets: Tensor, classes: int, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def class_sums(decided: Tensor, targets: Tensor, classes: int, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Weights by class: `(C,)` of the targets, `(..., C)` of the decisions, `(..., C)` of the right ones."""
     valid = decided >= 0
     index = decided.clamp_min(0)
@@ -103,7 +101,7 @@ class ClassificationError(DecisionLoss, SampleLoss):
 
 
 class F1Error(DecisionLoss):
-    """`1 - F1`, the F1 being the unweighted mean over classes; see `macro_f1`."""
+    """`1 - F1`, the F1 being the unweighted mean over the classes."""
 
     name = "f1_error"
     per_sample = False
@@ -142,9 +140,7 @@ class AUCError(DecisionLoss):
         """`(...)` losses of outputs `(..., B, 1)` or `(..., B, 2)`; see `Loss.__call__`."""
         check_shapes(self.name, outputs, len(targets))
         if outputs.shape[-1] > 2:
-            raise ShapeError(
-                f"loss {self.name}: outputs: expected 1 or 2 in the last place, got {outputs.shape[-1]}"
-            )
+            raise ShapeError(f"loss {self.name}: outputs: expected 1 or 2 in the last place, got {outputs.shape[-1]}")
         score = outputs[..., -1] if outputs.shape[-1] == 1 else outputs[..., 1] - outputs[..., 0]
         area = _area_under_roc(score, targets == 1, weight)
         # An infinite score would still have an order, but it means that the network has overflowed.
@@ -182,13 +178,10 @@ class CostMatrix(DecisionLoss, SampleLoss):
         try:
             cost = np.array(matrix, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise ConfigError(
-                "matrix: " + expectation("rows of numbers, all of one length", matrix)
-            ) from error
+            raise ConfigError("matrix: " + expectation("rows of numbers, all of one length", matrix)) from error
         if cost.ndim != 2 or cost.shape[0] != cost.shape[1] or len(cost) < 2:
             raise ConfigError(
-                "matrix: "
-                + expectation("a square matrix, a row and a column a class", f"`shape {cost.shape}`")
+                "matrix: " + expectation("a square matrix, a row and a column a class", f"`shape {cost.shape}`")
             )
         if not np.isfinite(cost).all():
             raise ConfigError("matrix: " + expectation("finite costs", matrix))
@@ -214,9 +207,7 @@ class CostMatrix(DecisionLoss, SampleLoss):
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """`(..., B)` costs, NaN where no decision is possible; see `Loss.__call__` and `decisions`."""
         classes = len(self.matrix)
-        check_shapes(
-            self.name, outputs, len(targets), 1 if outputs.shape[-1] == 1 and classes == 2 else classes
-        )
+        check_shapes(self.name, outputs, len(targets), 1 if outputs.shape[-1] == 1 and classes == 2 else classes)
         decided = decisions(outputs)
         cost = self.matrix.to(outputs)[targets, decided.clamp_min(0)]
         return cost.masked_fill(decided < 0, torch.nan)

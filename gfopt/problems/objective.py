@@ -47,9 +47,7 @@ class Objective:
         self.differentiable = differentiable is not False and self._carries_gradient(rows)
         if differentiable and not self.differentiable:
             fix = "Compute with torch operations only, or leave differentiable out."
-            raise ConfigError(
-                f"function {name}: " + expectation("a result that carries a gradient", "none", fix)
-            )
+            raise ConfigError(f"function {name}: " + expectation("a result that carries a gradient", "none", fix))
         if not self.differentiable:
             self._numpy = not self._takes_tensors(rows)
 
@@ -82,9 +80,7 @@ class Objective:
             value = self._f(given)  # type: ignore[arg-type]  # which of the two it takes was found out before
         except Exception as error:
             kind = "a numpy array" if self._numpy else f"a {like.dtype} tensor"
-            error.add_note(
-                f"raised by the function {self._name!r}, called with {kind} of shape {tuple(given.shape)}"
-            )
+            error.add_note(f"raised by the function {self._name!r}, called with {kind} of shape {tuple(given.shape)}")
             raise
         wanted = f"values of shape {shape}, one a row" if self._vectorized else "one number"
         if not isinstance(value, Tensor | np.ndarray | np.generic | float | int):

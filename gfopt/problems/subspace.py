@@ -85,6 +85,11 @@ class SubspaceProblem(Problem):
         """The other problem's held-out splits."""
         return self.problem.splits
 
+    @property
+    def judged_by(self) -> str:
+        """What the other problem is judged by."""
+        return self.problem.judged_by
+
     def expand(self, z: Tensor) -> Tensor:
         """`(..., D)` parameters of the other problem at `(..., d)` points of the subspace.
 
@@ -102,9 +107,7 @@ class SubspaceProblem(Problem):
         z[:1] = 0.0
         return self.spread * self.scale * z
 
-    def evaluate(
-        self, population: Tensor, step: int = 0, *, seed: int = 0, gradient: bool = False
-    ) -> Evaluation:
+    def evaluate(self, population: Tensor, step: int = 0, *, seed: int = 0, gradient: bool = False) -> Evaluation:
         """The other problem's losses at `(P, d)` points, and their gradients with respect to `z`.
 
         Raises:

@@ -38,6 +38,7 @@ from gfopt.problems.parts import Network, as_network, objective_losses, row_weig
 from gfopt.rng import derive, generator
 from gfopt.types import Evaluation
 
+STANDARD_LOSSES = ("cross_entropy", "binary_cross_entropy", "classification_error", "mse")
 PROBE_ROWS = 1024  # training rows that the incumbent is judged on
 REFERENCE_ROWS = 128  # rows that give the statistics of `bn_mode="reference"`
 CALIBRATION_ROWS = 10_000  # training rows that re-estimate the winner's BatchNorm statistics, in one exact pass
@@ -193,6 +194,11 @@ class SupervisedProblem(Problem):
     def out_features(self) -> int:
         """Numbers that the network returns for a row."""
         return self._out_features
+
+    @property
+    def judged_by(self) -> str:
+        """`loss` where the reported loss is the study's own choice (F1, costs, a callable), else `task`."""
+        return "task" if self.loss.name in STANDARD_LOSSES else "loss"
 
     def training_view(self, parameters: Tensor, step: int = 0, *, seed: int = 0) -> tuple[nn.Module, Tensor, Criterion]:
         """What one member computes during training, for looking inside.

@@ -1,4 +1,4 @@
-"""From a study file to finished runs on disk: run specs, building their parts, executing them, collecting the tables."""
+"""From a study file to finished runs on disk: run specs, their parts, executing them, collecting the tables."""
 
 from __future__ import annotations
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from gfopt.config import CodeReference, FunctionConfig, ProblemCell, SupervisedConfig
@@ -30,6 +35,42 @@ def load_data(cell: ProblemCell, seed: int) -> Dataset | None:
         raise ConfigError(
             expectation("a mapping as {name: digits}, or a Dataset", given, "gfopt.data.from_arrays makes one.")
         )
+
+
+def data_file(cell: ProblemCell) -> str | None:
+    """The path of the file that the cell's data come from, if they do."""
+    given = getattr(cell.config, "dataset", None)
+    path = given.get("path") if isinstance(given, Mapping) else None
+    return None if path is None else str(path)
+
+
+@contextmanager
+def importable(folder: Path | None) -> Iterator[None]:
+    """Modules in `folder` can be imported inside; afterwards they are forgotten, so that a changed one is read anew.
+
+    Python looks there last: a file of the user's never stands in for a library.
+    """
+    if folder is None:
+        yield
+        return
+    place, known = str(folder), set(sys.modules)
+    sys.path.append(place)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
+        top = {name for name, module in sys.modules.items() if name not in known and _lies_in(module, folder)}
+        for name in [name for name in sys.modules if name.partition(".")[0] in top]:
+            del sys.modules[name]
+
+
+def _lies_in(module: ModuleType, folder: Path) -> bool:
+    """Whether a module is a file of the folder itself, or a package in it."""
+    file = getattr(module, "__file__", None)
+    if "." in module.__name__ or file is None:
+        return False
+    return folder in (Path(file).parent, Path(file).parent.parent)
 
 
 def build_problem(cell: ProblemCell, dataset: Dataset | None, *, dtype: str, device: str) -> Problem:

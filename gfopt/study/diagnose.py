@@ -12,7 +12,7 @@ from gfopt.config import StudyConfig
 from gfopt.diagnostics import gradient_flow
 from gfopt.problems import Problem, SubspaceProblem, SupervisedProblem
 from gfopt.rng import derive
-from gfopt.study.spec import plain
+from gfopt.study.spec import grid_columns
 
 
 def gradient_flow_rows(config: StudyConfig, problems: Mapping[str, Problem]) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def gradient_flow_rows(config: StudyConfig, problems: Mapping[str, Problem]) -> 
             problem = problem.problem
         if not isinstance(problem, SupervisedProblem) or not problem.differentiable:
             continue
-        columns = {path: plain(value) for path, value in cell.grid.items()}
+        columns = grid_columns(cell)
         for repeat in range(config.repeats):
             start = problem.initial(1, derive(config.seed, cell.name, repeat, "init"))[0]
             stream = derive(config.seed, cell.name, repeat, "data")

@@ -52,7 +52,7 @@ class RunSpec:
         return {
             "run": self.key,
             "problem": self.problem.name,
-            **{path: plain(value) for path, value in self.problem.grid.items()},
+            **grid_columns(self.problem),
             "optimizer": self.optimizer.name,
             "kind": self.optimizer.kind,
             "base": self.optimizer.base,
@@ -98,6 +98,18 @@ def run_specs(config: StudyConfig, device: str, fingerprints: Mapping[str, str])
                     dtype=config.dtype,
                     device=device,
                 )
+
+
+def grid_columns(cell: ProblemCell) -> dict[str, Any]:
+    """A problem's values from grids by the name of their column: the dotted path.
+
+    `problem.` stands before those that another column of the runs' table has the name of, as the final `loss`.
+    """
+    taken = ("loss", "budget", "subspace", "sample_weight")
+    return {
+        f"problem.{path}" if path.startswith("budget.") or path in taken else path: plain(value)
+        for path, value in cell.grid.items()
+    }
 
 
 def definition(config: ProblemConfig) -> dict[str, Any]:

@@ -12,21 +12,18 @@ from typing import Any
 
 from gfopt import config as configuration
 from gfopt.config import StudyConfig
-from gfopt.data import Dataset
-from gfopt.engine import resolve_device
-from gfopt.errors import GfoptError, located
-from gfopt.loop import check_budget, check_gradient
+from gfopt.errors import StoreError
 from gfopt.optimizers import optimizer_class
-from gfopt.problems import Problem
 from gfopt.results import Results
 from gfopt.store import ResultsFolder, environment
-from gfopt.study.build import build_problem, load_data
+from gfopt.study.build import data_file, importable
 from gfopt.study.content import describe
 from gfopt.study.diagnose import gradient_flow_rows
 from gfopt.study.execute import execute, failed
 from gfopt.study.executors import LocalExecutor, RunKilled
 from gfopt.study.forecast import Forecast, forecast
-from gfopt.study.spec import RunSpec, run_specs
+from gfopt.study.prepare import Prepared, prepare
+from gfopt.study.spec import RunSpec
 from gfopt.trace import Budget, Status
 
 POLL_SECONDS = 0.25  # how often a live display hears of running runs
@@ -82,16 +79,18 @@ class Study:
         given = {"name": name, "seed": seed, "repeats": repeats, **settings}
         if budget is not None:
             given["budget"] = budget.limits() if isinstance(budget, Budget) else budget
-        given |= {"problems": _plain_budgets(problems), "optimizers": dict(optimizers)}
+        given |= {"problems": _plain_budgets(problems), "optimizers": optimizers}
         self.config: StudyConfig = configuration.from_mapping(given, live=True)
-        self._prepared: _Prepared | None = None
+        self._modules: Path | None = None
+        self._prepared: dict[str, Prepared] = {}
 
     @classmethod
-    def of(cls, config: StudyConfig) -> Study:
-        """The study of a checked configuration."""
+    def of(cls, config: StudyConfig, modules: Path | None = None) -> Study:
+        """The study of a checked configuration; `modules` is a folder with the user's own Python modules."""
         study = cls.__new__(cls)
         study.config = config
-        study._prepared = None
+        study._modules = modules
+        study._prepared = {}
         return study
 
     def __repr__(self) -> str:
@@ -105,17 +104,11 @@ class Study:
         Raises:
             GfoptError: with the place in the study.
         """
-        kind = resolve_device(device or self.config.device).type
-        if self._prepared is None or self._prepared.device != kind:
-            with located(self.config.source if self.config.source != "study" else ""):
-                self._prepared = _prepare(self.config, kind)
-        return self._prepared.specs
+        return self._parts(device).specs
 
     def forecast(self, device: str | None = None) -> list[Forecast]:
         """What each problem and optimizer will cost, from timing a few evaluations; starts no run."""
-        self.prepare(device)
-        assert self._prepared is not None
-        return forecast(self.config, self._prepared.problems)
+        return forecast(self.config, self._parts(device).problems)
 
     def run(
         self,
@@ -141,26 +134,42 @@ class Study:
         Raises:
             GfoptError: before anything is started or written, if something does not fit.
         """
-        specs = self.prepare(device)
-        assert self._prepared is not None
-        workers = workers if workers is not None else default_workers(self._prepared.device)
-        executor = LocalExecutor(workers, preload=PRELOAD)
+        parts = self._parts(device)
+        workers = workers if workers is not None else default_workers(parts.device)
+        algorithms = {optimizer_class(cell.kind).__module__ for cell in self.config.optimizer_cells}
+        executor = LocalExecutor(workers, preload=(*PRELOAD, *sorted(algorithms)))
         folder = ResultsFolder.create(
             out,
             self.description(),
-            {**environment(), "device": self._prepared.device, "workers": workers},
+            {**environment(), "device": parts.device, "workers": workers, "runs": len(parts.specs)},
             fresh=fresh,
         )
-        with tempfile.TemporaryDirectory(prefix="gfopt-") as beats, executor:
-            _Execution(self._prepared, folder, executor, workers, Path(beats), progress).run(specs)
-        folder.collect([spec.key for spec in specs])
-        folder.write_diagnostics(gradient_flow_rows(self.config, self._prepared.problems))
-        return Results(folder.path, problems=self._prepared.problems)
+        # The workers take over `sys.path`.
+        with tempfile.TemporaryDirectory(prefix="gfopt-") as beats, importable(self._modules), executor:
+            _Execution(parts, folder, executor, workers, Path(beats), progress).run()
+        folder.collect([spec.key for spec in parts.specs])
+        folder.write_diagnostics(gradient_flow_rows(self.config, parts.problems))
+        return Results(folder.path, problems={spec.key: parts.problems[spec.problem.label] for spec in parts.specs})
 
     def description(self) -> dict[str, Any]:
-        """The study as plain data, Python objects by name and content hash."""
+        """The study as plain data: Python objects by name and content hash, data files by name.
+
+        Where the files lie stands apart, under `files`: a study that has moved with its data is still the same.
+        """
         described: dict[str, Any] = describe(self.config.resolved())
-        return described
+        for entry in described["problems"].values():
+            if "dataset" in entry:
+                entry["dataset"] = _without_folders(entry["dataset"])
+        files = {cell.label: file for cell in self.config.problem_cells if (file := data_file(cell)) is not None}
+        return {**described, "files": files} if files else described
+
+    def _parts(self, device: str | None) -> Prepared:
+        """What the runs are made of; kept, because building it can take seconds."""
+        wanted = device or self.config.device
+        if wanted not in self._prepared:
+            with importable(self._modules):
+                self._prepared[wanted] = prepare(self.config, device)
+        return self._prepared[wanted]
 
 
 # What a worker needs, imported once by the process that the workers are forked from.
@@ -183,12 +192,13 @@ def load_study(path: str | os.PathLike[str], overrides: Iterable[str] = (), *, a
     Args:
         path: the file.
         overrides: `K=V` each, as `repeats=3` or `problems.deep.network.hidden=[64,64]`.
-        allow_code: let a network name a Python module of yours, whose code will run.
+        allow_code: let a network name a Python module of yours, whose code will run; it may lie beside the file.
 
     Raises:
         ConfigError: listing everything that is wrong, with file, key, expected, got and the fix.
     """
-    return Study.of(configuration.load(Path(path), overrides, allow_code=allow_code))
+    config = configuration.load(Path(path), overrides, allow_code=allow_code)
+    return Study.of(config, Path(path).absolute().parent if allow_code else None)
 
 
 def default_workers(device: str) -> int:
@@ -198,39 +208,12 @@ def default_workers(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass
-class _Prepared:
-    device: str
-    specs: list[RunSpec]
-    datasets: dict[str, Dataset | None]
-    problems: dict[str, Problem]
-
-
-def _prepare(config: StudyConfig, device: str) -> _Prepared:
-    configuration.check_tasks(config)
-    datasets: dict[str, Dataset | None] = {}
-    problems: dict[str, Problem] = {}
-    loaded: dict[str, Dataset | None] = {}
-    for cell in config.problem_cells:
-        same = repr(describe(getattr(cell.config, "dataset", None)))
-        if same not in loaded:
-            loaded[same] = load_data(cell, config.seed)
-        datasets[cell.label] = loaded[same]
-        problems[cell.label] = build_problem(cell, loaded[same], dtype=config.dtype, device=device)
-        for optimizer in config.optimizer_cells:
-            with located(f"optimizers.{optimizer.name}", f"problems.{cell.label}"):
-                check_gradient(problems[cell.label], optimizer_class(optimizer.kind))
-                check_budget(problems[cell.label], optimizer_class(optimizer.kind), cell.budget)
-    prints = {label: "" if data is None else data.fingerprint() for label, data in datasets.items()}
-    return _Prepared(device, list(run_specs(config, device, prints)), datasets, problems)
-
-
 class _Execution:
     """The runs of one call: submits what is missing, listens to what runs, records what dies."""
 
     def __init__(
         self,
-        prepared: _Prepared,
+        prepared: Prepared,
         folder: ResultsFolder,
         executor: LocalExecutor,
         workers: int,
@@ -240,8 +223,9 @@ class _Execution:
         self.prepared, self.folder, self.executor = prepared, folder, executor
         self.workers, self.beats, self.progress = workers, beats, progress
 
-    def run(self, specs: list[RunSpec]) -> None:
+    def run(self) -> None:
         """Everything that is not finished; a killed run fails only itself."""
+        specs = self.prepared.specs
         done = {key: str(run["status"]) for key, run in self.folder.finished().items()}
         self.total, self.skipped = len(specs), sum(spec.key in done for spec in specs)
         self.statuses = {spec.key: done[spec.key] for spec in specs if spec.key in done}
@@ -269,7 +253,7 @@ class _Execution:
             return future.result()
         except RunKilled as error:
             row = failed(spec, Status.KILLED, str(error), self.workers)
-        except GfoptError:
+        except StoreError:  # the folder takes no results any more, from no run
             raise
         except Exception as error:  # noqa: BLE001 - what a worker raised outside its run is that run's end, too
             row = failed(spec, Status.CRASHED, f"{type(error).__name__}: {error}", self.workers)
@@ -295,8 +279,22 @@ class _Execution:
         self.progress(Progress(self.total, len(self.statuses), self.skipped, counts, running))
 
 
-def _plain_budgets(problems: Mapping[str, Any]) -> dict[str, Any]:
+def _without_folders(dataset: Any) -> Any:
+    """What a study says about a data set, in grids too, with the names of files in place of their paths."""
+    if isinstance(dataset, list):
+        return [_without_folders(item) for item in dataset]
+    if not isinstance(dataset, dict):
+        return dataset
+    shorter = {key: _without_folders(value) for key, value in dataset.items()}
+    if isinstance(dataset.get("path"), str):
+        shorter["path"] = Path(dataset["path"]).name
+    return shorter
+
+
+def _plain_budgets(problems: Any) -> Any:
     """Problems whose own budget is given as a `Budget`, with the mapping in its place."""
+    if not isinstance(problems, Mapping):  # refused in words where everything is checked
+        return problems
     plain = {}
     for name, entry in problems.items():
         if isinstance(entry, Mapping) and isinstance(entry.get("budget"), Budget):

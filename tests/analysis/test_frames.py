@@ -101,6 +101,15 @@ def test_headline_metric(columns, metric):
     assert analysis.headline(pd.DataFrame({"loss": [1.0], **{name: [0.5] for name in columns}})) == metric
 
 
+@pytest.mark.parametrize(
+    ("judges", "metric"),
+    [(["loss", "loss"], "test_loss"), (["task", "task"], "test_accuracy"), (["loss", None], "test_loss")],
+)
+def test_a_loss_of_the_studys_own_choice_is_its_headline(judges, metric):
+    runs = pd.DataFrame({"loss": [1.0, 2.0], "test_loss": [1.0, 2.0], "test_accuracy": [0.5, 0.6], "judged_by": judges})
+    assert analysis.headline(runs) == metric
+
+
 def test_a_column_that_a_problem_does_not_have_is_not_its_headline():
     runs = pd.DataFrame({"problem": ["a", "f"], "test_accuracy": [0.5, math.nan], "loss": 1.0})
     assert analysis.headline(runs[runs["problem"] == "f"]) == "loss"

@@ -88,9 +88,7 @@ def test_a_study_of_too_many_runs_is_refused_before_it_is_expanded(refused) -> N
     text = refused({"problems.deep.batch_size": grid, "optimizers.ga.population": grid})
     # The deep problem has a grid of two norms as well, the other problem has none; adam has a grid of two.
     runs = (1000 * 2 + 1) * (1000 + 2) * 2
-    assert (
-        f"expected at most {MAX_RUNS} runs, got `{runs}`: 2001 problems x 1002 optimizers x 2 repeats" in text
-    )
+    assert f"expected at most {MAX_RUNS} runs, got `{runs}`: 2001 problems x 1002 optimizers x 2 repeats" in text
     assert "problems.deep alone makes 2000" in text
     assert f"at most {MAX_RUNS}" in refused({"repeats": MAX_RUNS})
 

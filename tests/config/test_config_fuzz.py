@@ -1,4 +1,4 @@
-# ruff: noqa: E501, SIM905 - one line for each case, words
+# ruff: noqa: SIM905 - one line for each case, words
 """Whatever is given, a study comes back or one error with a sentence; nothing else."""
 
 from __future__ import annotations

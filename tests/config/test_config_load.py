@@ -208,9 +208,7 @@ def test_a_malformed_code_reference_is_named(refused) -> None:
     assert text.endswith("got 'no colon'. For example my_package.networks:make.")
 
 
-def test_reading_a_study_never_imports_the_code_that_it_names(
-    written, edited, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_a_study_never_imports_the_code_that_it_names(written, edited, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written("raise SystemExit('was imported')", "own_module.py")
     monkeypatch.syspath_prepend(path.parent)
     study = written(dump(edited({"problems.deep.network": {"module": "own_module:make"}})))

@@ -26,8 +26,7 @@ def expand_by_hand(value: Any) -> list[Any]:
         return list(value["grid"])
     if isinstance(value, dict):
         return [
-            dict(zip(value, parts, strict=True))
-            for parts in itertools.product(*map(expand_by_hand, value.values()))
+            dict(zip(value, parts, strict=True)) for parts in itertools.product(*map(expand_by_hand, value.values()))
         ]
     if isinstance(value, list):
         return [list(parts) for parts in itertools.product(*map(expand_by_hand, value))]

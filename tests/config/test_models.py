@@ -60,9 +60,7 @@ def test_a_code_reference_to_nothing_is_refused(module: str, parts: tuple[str, .
     assert [part for part in parts if part not in str(caught.value)] == []
 
 
-def test_code_that_fails_on_import_is_named_with_its_cause(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_that_fails_on_import_is_named_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_network_module.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(

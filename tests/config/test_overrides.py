@@ -56,9 +56,7 @@ DATA: dict[str, Any] = {
         ("report={baseline: ga}", ("report",), {"baseline": "ga"}),
     ],
 )
-def test_a_value_is_put_at_its_path_and_nothing_else_changes(
-    text: str, path: tuple[Any, ...], value: object
-) -> None:
+def test_a_value_is_put_at_its_path_and_nothing_else_changes(text: str, path: tuple[Any, ...], value: object) -> None:
     data = copy.deepcopy(DATA)
     assert apply(data, [text]) == [(path, text)]
     here: Any = data

@@ -89,9 +89,7 @@ def test_each_mistake_is_told_in_words(given: dict[str, object], message: str) -
 def test_missing_key() -> None:
     issues: list[Issue] = []
     assert validate(Model, {}, (), issues) is None
-    assert issues == [
-        Issue(("needed",), "expected a value, got nothing: this key is required. Add it, for example 7.")
-    ]
+    assert issues == [Issue(("needed",), "expected a value, got nothing: this key is required. Add it, for example 7.")]
 
 
 def test_all_mistakes_are_told_at_once() -> None:

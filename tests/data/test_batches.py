@@ -64,9 +64,7 @@ def test_python_and_numpy_integers_give_the_same_rows():
 
 
 def test_a_batch_larger_than_the_training_set():
-    with pytest.raises(
-        DataError, match=r"batch_size: expected at most the 12 training rows, got 13\. .*null"
-    ):
+    with pytest.raises(DataError, match=r"batch_size: expected at most the 12 training rows, got 13\. .*null"):
         batch_rows(12, 13, 0, 0)
 
 

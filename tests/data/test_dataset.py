@@ -132,19 +132,13 @@ def test_splits_and_shapes():
     assert data.targets == 1
     assert data.split("train")[0] is data.x_train
     assert data.split("test")[1].tolist() == [1]
-    assert (
-        repr(data) == "Dataset('small', classification, train 4, validation 0, test 1, input (2,), 2 classes)"
-    )
+    assert repr(data) == "Dataset('small', classification, train 4, validation 0, test 1, input (2,), 2 classes)"
 
 
 def test_an_empty_or_unknown_split_is_an_error():
-    with pytest.raises(
-        DataError, match=r"small: expected validation rows, got 'none'.*validation_fraction above 0"
-    ):
+    with pytest.raises(DataError, match=r"small: expected validation rows, got 'none'.*validation_fraction above 0"):
         dataset().split("validation")
-    with pytest.raises(
-        DataError, match=r"split: expected one of train, validation, test, got 'tset'.*'test'"
-    ):
+    with pytest.raises(DataError, match=r"split: expected one of train, validation, test, got 'tset'.*'test'"):
         dataset().split("tset")
 
 

@@ -52,9 +52,9 @@ def test_a_csv_file_keeps_every_bit(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("csv") / "data.csv"
     pd.DataFrame({"a": values, "y": np.arange(20) % 2}).to_csv(path, index=False)
     data = from_file(path, scale=False)
-    assert sorted(
-        np.concatenate([data.split(part)[0][:, 0] for part in ("train", "validation", "test")])
-    ) == sorted(values)
+    assert sorted(np.concatenate([data.split(part)[0][:, 0] for part in ("train", "validation", "test")])) == sorted(
+        values
+    )
 
 
 def test_images_from_an_npz_file(tmp_path):
@@ -99,9 +99,7 @@ def test_task_overrules(tmp_path):
 
 
 def test_bools_bom_blanks_quotes_and_dropped_columns(tmp_path):
-    lines = [
-        f' {row}, "{row % 3}" ,{"TRUE" if row % 2 else "false"},"id, {row}",k{row % 2}' for row in range(12)
-    ]
+    lines = [f' {row}, "{row % 3}" ,{"TRUE" if row % 2 else "false"},"id, {row}",k{row % 2}' for row in range(12)]
     path = written(tmp_path, "\ufeffa, b ,flag,id,y\r\n" + "\r\n".join(lines) + "\r\n")
     data = from_file(path, drop=["id"], scale=False)
     assert data.feature_names == ("a", "b", "flag")
@@ -153,9 +151,7 @@ def test_the_nearest_column_is_named(tmp_path):
     path = written(tmp_path, rows([], "width,species"))
     with pytest.raises(DataError, match=r"got 'speceis'\. Did you mean 'species'\?"):
         from_file(path, "speceis")
-    with pytest.raises(
-        DataError, match=r"drop: expected the name of a column, got 'wdth'\. Did you mean 'width'\?"
-    ):
+    with pytest.raises(DataError, match=r"drop: expected the name of a column, got 'wdth'\. Did you mean 'width'\?"):
         from_file(path, "species", drop=["wdth"])
     with pytest.raises(DataError, match=r"drop: expected columns other than the target, got 'species'"):
         from_file(path, "species", drop=["species"])
@@ -206,9 +202,7 @@ def test_a_parquet_file_with_equal_names(tmp_path):
 
 def test_integers_that_no_float_holds_are_a_quantity(tmp_path):
     big = 12345678901234567890
-    path = written(
-        tmp_path, "a,y\n" + "\n".join(f"{big + row * 10**6},{big + row % 2 * 10**6}" for row in range(12))
-    )
+    path = written(tmp_path, "a,y\n" + "\n".join(f"{big + row * 10**6},{big + row % 2 * 10**6}" for row in range(12)))
     data = from_file(path)
     assert data.task == "regression"
     assert data.input_scaling.mean[0] == pytest.approx(big)

@@ -92,8 +92,7 @@ def test_the_default_split_works_and_has_every_class_everywhere(name):
     assert data.splits == ("validation", "test")
     if data.task == "classification":
         assert all(
-            set(data.split(part)[1]) == set(range(len(data.classes)))
-            for part in ("train", "validation", "test")
+            set(data.split(part)[1]) == set(range(len(data.classes))) for part in ("train", "validation", "test")
         )
 
 

@@ -31,9 +31,7 @@ def test_labels_are_numbered_in_sorted_order():
     assert {type(label) for label in target.classes} == {str}
 
 
-@pytest.mark.parametrize(
-    ("y", "classes"), [([7, 3, 7], (3, 7)), ([True, False], (False, True)), ([2.0, 1.0], (1, 2))]
-)
+@pytest.mark.parametrize(("y", "classes"), [([7, 3, 7], (3, 7)), ([True, False], (False, True)), ([2.0, 1.0], (1, 2))])
 def test_labels_are_plain_python_values(y, classes):
     target = encode_target(np.array(y), "classification")
     assert target.classes == classes

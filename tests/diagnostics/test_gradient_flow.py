@@ -162,9 +162,7 @@ def test_the_parts_of_a_layer_are_no_layers():
         def forward(self, x):
             return super().forward(self.inner(x))
 
-    flow = gradient_flow(
-        nn.Sequential(Block(), nn.Linear(3, 2)), torch.ones(4, 3), torch.zeros(4, 2), half_square
-    )
+    flow = gradient_flow(nn.Sequential(Block(), nn.Linear(3, 2)), torch.ones(4, 3), torch.zeros(4, 2), half_square)
     assert [v.name for v in flow] == ["0", "1"]
 
 

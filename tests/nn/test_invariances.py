@@ -87,9 +87,7 @@ def test_invariance(norm, name, invariant, layer_of, x):
 @pytest.mark.parametrize("norm", list(MATRIX))
 def test_negative_weights_give_the_negative_output(norm, layer_of, x):
     layer = layer_of(norm)
-    torch.testing.assert_close(
-        outputs(layer, -layer.weight, x), -outputs(layer, layer.weight, x), rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(outputs(layer, -layer.weight, x), -outputs(layer, layer.weight, x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("norm", SCALE_INVARIANT)

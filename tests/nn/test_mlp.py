@@ -101,18 +101,14 @@ def test_vmap_equals_the_loop(norm):
     population = initial_vectors(network, layout, 4, 0)
     x = torch.randn(9, 6, dtype=torch.float64)
     buffers = {n: b.expand(4, *b.shape).clone() for n, b in network.named_buffers()}
-    together = vmap(lambda p, b: functional_call(network, {**p, **b}, (x,)))(
-        layout.unflatten(population), buffers
-    )
+    together = vmap(lambda p, b: functional_call(network, {**p, **b}, (x,)))(layout.unflatten(population), buffers)
     for row, out in zip(population, together, strict=True):
         member = copy.deepcopy(network)
         layout.assign(member, row)
         torch.testing.assert_close(out, member(x), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "trainable", ["*", "layers.0.*", "layers.1.*", "layers.2.*", "*.weight", "*.shift", "*.gain"]
-)
+@pytest.mark.parametrize("trainable", ["*", "layers.0.*", "layers.1.*", "layers.2.*", "*.weight", "*.shift", "*.gain"])
 def test_stacked_members_equal_the_loop_whatever_is_trained(norm, trainable):
     if norm == "none" and trainable == "*.gain":
         trainable = "layers.1.weight"
@@ -176,9 +172,7 @@ def test_wrong_options_are_refused(options, words):
         MLP(4, 2, **options)
     for word in words:
         assert word in str(caught.value)
-    with pytest.raises(
-        (ValidationError, GfoptError)
-    ):  # the options alone refuse it too, before there is a network
+    with pytest.raises((ValidationError, GfoptError)):  # the options alone refuse it too, before there is a network
         MLPOptions(**options)
 
 

@@ -195,9 +195,7 @@ def test_cosine_and_pearson_equal_torchs_similarity_and_correlation(make_layer):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
-    "case", ["zero weight", "zero input", "constant input", "one unit for all", "tiny", "huge"]
-)
+@pytest.mark.parametrize("case", ["zero weight", "zero input", "constant input", "one unit for all", "tiny", "huge"])
 def test_degenerate_values_give_finite_outputs_and_gradients(norm, case, dtype):
     layer = NormalizedLinear(6, 5, norm).to(dtype)
     x = torch.randn(4, 6, dtype=dtype)

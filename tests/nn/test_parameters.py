@@ -42,9 +42,7 @@ def test_no_buffer_of_batch_norm_is_a_gene():
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    widths=st.lists(st.integers(1, 6), min_size=2, max_size=5), norm=st.sampled_from(["none", "batch", "rms"])
-)
+@given(widths=st.lists(st.integers(1, 6), min_size=2, max_size=5), norm=st.sampled_from(["none", "batch", "rms"]))
 def test_slices_tile_the_vector_and_values_come_back(widths, norm):
     network = MLP(widths[0], widths[-1], hidden=widths[1:-1], norm=norm)
     layout = ParameterLayout.of(network)

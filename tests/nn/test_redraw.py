@@ -104,9 +104,7 @@ def test_attention_is_redrawn_by_the_method_that_torch_gave_it():
     network = nn.MultiheadAttention(8, 2)
     layout = ParameterLayout.of(network)
     rows = layout.unflatten(initial_vectors(network, layout, 20, 0))["in_proj_weight"]
-    assert (
-        float(rows.abs().max()) <= math.sqrt(6 / (24 + 8)) + 1e-6
-    )  # Glorot's; given values plus noise pass it
+    assert float(rows.abs().max()) <= math.sqrt(6 / (24 + 8)) + 1e-6  # Glorot's; given values plus noise pass it
 
 
 def test_a_reset_that_needs_arguments_is_left_alone():

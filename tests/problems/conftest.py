@@ -13,11 +13,7 @@ def make_dataset():
         if task == "classification":
             y = np.arange(12) % classes
         else:
-            y = (
-                np.linspace(-1, 1, 12 * columns).reshape(12, columns)
-                if columns > 1
-                else np.linspace(-1, 1, 12)
-            )
+            y = np.linspace(-1, 1, 12 * columns).reshape(12, columns) if columns > 1 else np.linspace(-1, 1, 12)
         return Dataset(
             name="tiny",
             task=task,

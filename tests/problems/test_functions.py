@@ -249,9 +249,7 @@ def test_an_error_of_the_users_own_comes_through_with_a_note():
 
     with pytest.raises(KeyError, match="mine") as caught:
         FunctionProblem(broken, 3)
-    assert any(
-        "function 'broken', called with a torch.float32 tensor" in note for note in caught.value.__notes__
-    )
+    assert any("function 'broken', called with a torch.float32 tensor" in note for note in caught.value.__notes__)
     assert any("numpy array it raised KeyError" in note for note in caught.value.__notes__)
 
     def later(x):

@@ -30,9 +30,7 @@ COST = [[0.0, 1.0, 4.0], [2.0, -1.0, 1.0], [0.5, 3.0, 0.0]]
 
 def population(columns, seed=0, *, coarse=False):
     """`(P, B, C)` float64 outputs; coarse ones have many ties."""
-    outputs = torch.randn(
-        MEMBERS, ROWS, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    outputs = torch.randn(MEMBERS, ROWS, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return outputs.round() if coarse else outputs
 
 
@@ -140,9 +138,7 @@ def test_any_leading_dimensions(case):
     flat = loss(outputs, targets)
     assert torch.equal(loss(outputs[0], targets), flat[0])
     assert loss(outputs[0], targets).shape == ()
-    assert torch.equal(
-        loss(outputs.reshape(1, MEMBERS, 1, ROWS, columns), targets), flat.reshape(1, MEMBERS, 1)
-    )
+    assert torch.equal(loss(outputs.reshape(1, MEMBERS, 1, ROWS, columns), targets), flat.reshape(1, MEMBERS, 1))
     assert loss(outputs[:0], targets).shape == (0,)
 
 
@@ -178,9 +174,7 @@ def test_whole_number_weights_are_repeated_rows(seed, columns):
     for loss in losses:
         targets = loss.targets(y, outputs.dtype)
         weighted = loss(outputs, targets, torch.as_tensor(repeats))
-        torch.testing.assert_close(
-            weighted, loss(repeated, loss.targets(np.repeat(y, repeats), outputs.dtype))
-        )
+        torch.testing.assert_close(weighted, loss(repeated, loss.targets(np.repeat(y, repeats), outputs.dtype)))
 
 
 def test_a_class_masked_by_minus_infinity_is_never_chosen():
@@ -277,9 +271,7 @@ def test_every_registered_loss_keeps_the_contract(name, make_dataset):
     assert loss.tasks < {"classification", "regression"}
     wrong = "regression" if "classification" in loss.tasks else "classification"
     instead = "mse" if wrong == "regression" else "cross_entropy"
-    with pytest.raises(
-        ConfigError, match=rf"loss {name}: expected a .* data set, got `tiny`.*Use loss: {instead}"
-    ):
+    with pytest.raises(ConfigError, match=rf"loss {name}: expected a .* data set, got `tiny`.*Use loss: {instead}"):
         loss.check(make_dataset(wrong))
 
 
@@ -365,11 +357,7 @@ def test_examine_finds_out_what_a_function_can_do(function, per_sample, differen
     assert torch.equal(got[0], got[1])
     assert [w.category for w in caught] == ([SlowPathWarning] if slow else [])  # once, not twice
     if slow:
-        why = (
-            "torch cannot batch it"
-            if function is hinge_over_the_set
-            else "returns something else than a tensor"
-        )
+        why = "torch cannot batch it" if function is hinge_over_the_set else "returns something else than a tensor"
         assert "one member at a time, because" in str(caught[0].message)
         assert why in str(caught[0].message)
 
@@ -415,9 +403,7 @@ def test_weights_need_losses_per_sample():
     whole = CallableLoss(own_entropy)
     whole.examine(outputs[0], targets)
     assert not whole.accepts_weight
-    with pytest.raises(
-        ConfigError, match=r"own_entropy: expected .*to weight, got .*one number for the whole set"
-    ):
+    with pytest.raises(ConfigError, match=r"own_entropy: expected .*to weight, got .*one number for the whole set"):
         whole(outputs, targets, w)
 
 

@@ -64,9 +64,7 @@ def test_directions_depend_on_the_seed_alone(made):
     single = made(40, 6, 1, torch.zeros(1))
     assert torch.equal(matrix(one, 6), matrix(same, 6))
     assert not torch.allclose(matrix(one, 6), matrix(other, 6))
-    torch.testing.assert_close(
-        matrix(single, 6, torch.float32).double(), matrix(one, 6), rtol=1e-6, atol=1e-7
-    )
+    torch.testing.assert_close(matrix(single, 6, torch.float32).double(), matrix(one, 6), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -230,3 +230,18 @@ def test_a_population_of_another_shape_is_refused(iris):
     p = problem(iris)
     with pytest.raises(ShapeError, match=rf"expected shape \(P, {p.dim}\), got \(3, 5\)"):
         p.evaluate(torch.zeros(3, 5))
+
+
+@pytest.mark.parametrize(
+    ("options", "judge"),
+    [
+        ({}, "task"),
+        ({"loss": "classification_error"}, "task"),
+        ({"objective": {"loss": "f1_error", "surrogate": "cross_entropy"}}, "loss"),
+        ({"loss": {"kind": "cost_matrix", "matrix": [[0, 1, 5], [1, 0, 1], [1, 1, 0]]}}, "loss"),
+    ],
+)
+def test_a_loss_of_the_studys_own_choice_is_what_counts(iris, options, judge):
+    p = problem(iris, **options)
+    assert p.judged_by == judge
+    assert gfopt.SubspaceProblem(p, 3).judged_by == judge

@@ -295,9 +295,9 @@ def test_a_dead_server_is_replaced_and_its_workers_go_on(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("fork", [True, False])
-def test_time_limit(fork: bool) -> None:
+def test_time_limit(tmp_path: Path, fork: bool) -> None:
     with LocalExecutor(2, preload=(), timeout=0.3, fork=fork) as executor:
-        late = executor.submit(time.sleep, 10 * PATIENCE)
+        late = executor.submit(sleeper(tmp_path / "pid", deaf=True))
         with pytest.raises(RunTimeout, match=r"an end within 0\.3 s") as caught:
             outcome(late)
         assert caught.value.exit_code is not None  # it has ended

@@ -1,0 +1,83 @@
+"""Every problem of a study built once, so that whatever does not fit is said before anything starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from gfopt import config as configuration
+from gfopt.config import StudyConfig
+from gfopt.data import Dataset
+from gfopt.engine import resolve_device
+from gfopt.errors import ConfigError, expectation, located
+from gfopt.loop import check_budget, check_gradient
+from gfopt.optimizers import optimizer_class
+from gfopt.problems import Problem
+from gfopt.study.build import build_problem, load_data
+from gfopt.study.content import describe
+from gfopt.study.spec import RunSpec, run_specs
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a study's runs are made of.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        specs: the runs.
+        datasets, problems: by the label of the problem's cell.
+    """
+
+    device: str
+    specs: list[RunSpec]
+    datasets: dict[str, Dataset | None]
+    problems: dict[str, Problem]
+
+
+def prepare(config: StudyConfig, device: str | None) -> Prepared:
+    """Load the data, build the problems, and check what the optimizers ask of them.
+
+    Args:
+        config: the study.
+        device: in place of the study's.
+
+    Raises:
+        GfoptError: with the place in the study.
+    """
+    configuration.check_tasks(config)
+    kind = None if device is None else resolve_device(device).type
+    with located(config.source if config.source != "study" else ""):
+        kind = kind or resolve_device(config.device).type
+        _check_labels(config)
+        datasets = _datasets(config)
+        problems = {}
+        for cell in config.problem_cells:
+            problem = build_problem(cell, datasets[cell.label], dtype=config.dtype, device=kind)
+            for optimizer in config.optimizer_cells:
+                with located(f"optimizers.{optimizer.name}", f"problems.{cell.label}"):
+                    check_gradient(problem, optimizer_class(optimizer.kind))
+                    check_budget(problem, optimizer_class(optimizer.kind), cell.budget)
+            problems[cell.label] = problem
+        prints = {label: "" if data is None else data.fingerprint() for label, data in datasets.items()}
+        return Prepared(kind, list(run_specs(config, kind, prints)), datasets, problems)
+
+
+def _check_labels(config: StudyConfig) -> None:
+    """Refuse cells that tables and pictures could not tell apart, as two lambdas in a grid."""
+    for label, count in Counter(cell.label for cell in config.problem_cells).items():
+        if count > 1:
+            fix = "Give functions names of their own, or make a problem of each."
+            wanted = "values of a grid that have different names"
+            raise ConfigError("problems: " + expectation(wanted, f"`{count}` times {label}", fix))
+
+
+def _datasets(config: StudyConfig) -> dict[str, Dataset | None]:
+    """The data of each cell, loaded once where cells share them."""
+    loaded: dict[str, Dataset | None] = {}
+    datasets = {}
+    for cell in config.problem_cells:
+        same = repr(describe(getattr(cell.config, "dataset", None)))
+        if same not in loaded:
+            loaded[same] = load_data(cell, config.seed)
+        datasets[cell.label] = loaded[same]
+    return datasets

@@ -1,0 +1,65 @@
+"""One small study, run once; and runs without worker processes for tests that are not about them."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import pytest
+
+STUDY = """
+name: tiny
+seed: 3
+repeats: 2
+budget: {forward_equivalents: 6000}
+problems:
+  flowers:
+    dataset: {name: iris}
+    network: {kind: mlp, hidden: [4], norm: {grid: [none, batch]}}
+    batch_size: 32
+  bowl:
+    function: {name: sphere, dim: 3}
+    budget: {evaluations: 60}
+optimizers:
+  adam: {kind: adam, learning_rate: 0.05}
+  ga: {kind: deap-ga, population: 8}
+report: {baseline: adam}
+"""
+
+
+class Inline(Executor):
+    """Does each task at once, in this process."""
+
+    def __init__(self, workers: int, **_: object) -> None:
+        self.tasks = 0
+
+    def submit(self, fn, /, *args, **kwargs):
+        self.tasks += 1
+        future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Studies run in this process: for what does not depend on processes."""
+    monkeypatch.setattr("gfopt.study.study.LocalExecutor", Inline)
+
+
+@pytest.fixture(scope="session")
+def study_file(tmp_path_factory) -> Path:
+    """A study of 12 runs."""
+    file = tmp_path_factory.mktemp("study") / "tiny.yaml"
+    file.write_text(STUDY)
+    return file
+
+
+@pytest.fixture(scope="session")
+def finished(study_file, tmp_path_factory):
+    """The results of `study_file`, made by two workers; not to be changed."""
+    from gfopt import load_study
+
+    return load_study(study_file).run(tmp_path_factory.mktemp("finished") / "tiny", workers=2)
