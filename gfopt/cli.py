@@ -77,13 +77,13 @@ class Listing(StrEnum):
 def run(
     study: StudyFile,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Results folder. [default: results/<study>]")
+        Path | None, typer.Option("--out", metavar="DIR", help="Results folder. By default results/<study>.")
     ] = None,
     overrides: Overrides = None,
     workers: Annotated[
-        int | None, typer.Option(help="Runs at a time. [default: one per processor, or one on a GPU]")
+        int | None, typer.Option(help="Runs at a time. By default one per processor, or one on a GPU.")
     ] = None,
-    device: Annotated[Device | None, typer.Option(help="Where networks run. [default: the study's]")] = None,
+    device: Annotated[Device | None, typer.Option(help="Where networks run. By default the study's.")] = None,
     engine: Annotated[Engine, typer.Option(help="What executes the runs.")] = Engine.LOCAL,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs and what they will cost; start nothing.")
@@ -146,7 +146,7 @@ def status(folder: Folder) -> None:
 def report(
     folder: Folder,
     page: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write. [default: DIR/report.html]")
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write. By default DIR/report.html.")
     ] = None,
 ) -> None:
     """Write the report of a study again, and print its verdict."""
@@ -163,7 +163,7 @@ def best(
     folder: Folder,
     model: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write, as model.safetensors.")],
     run_key: Annotated[
-        str | None, typer.Option("--run", metavar="KEY", help="A run. [default: the best on validation data]")
+        str | None, typer.Option("--run", metavar="KEY", help="A run. By default the best on validation data.")
     ] = None,
     problem: Annotated[str | None, typer.Option(help="Choose among the runs of this problem.")] = None,
 ) -> None:
@@ -185,7 +185,7 @@ def best(
 
 @app.command("list")
 def list_names(
-    what: Annotated[Listing | None, typer.Argument(help="What to list. [default: everything]")] = None,
+    what: Annotated[Listing | None, typer.Argument(help="What to list. By default everything.")] = None,
 ) -> None:
     """List what a study can name."""
     import inspect

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from gfopt.errors import ConfigError, expectation
@@ -35,3 +38,18 @@ def resolve_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise ConfigError("dtype: " + expectation("float32 or float64", name))
     return DTYPES[name]
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """On a GPU, no TF32 inside: its ten-bit mantissa would make losses differ from a CPU's in the third digit."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

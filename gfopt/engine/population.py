@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from gfopt.engine.device import full_precision
 from gfopt.engine.native import native_forward
 from gfopt.errors import NetworkError, SlowPathWarning
 from gfopt.nn.parameters import ParameterLayout
@@ -92,7 +93,7 @@ class PopulationEngine:
         losses, gradients = [], []
         # One member needs no batching: the plain module and autograd cost half of the batched path.
         single = len(population) == 1 or self.strategy == "loop"
-        with torch.enable_grad():
+        with torch.enable_grad(), full_precision(inputs.device):
             for part in torch.split(population, 1 if single else self.tile):
                 parameters = {n: t.detach().requires_grad_() for n, t in self.layout.unflatten(part).items()}
                 outputs = self._one(parameters, inputs, seed) if single else self._many(parameters, inputs, seed)
@@ -104,7 +105,7 @@ class PopulationEngine:
 
     def outputs(self, population: Tensor, inputs: Tensor, *, seed: int = 0) -> Tensor:
         """`(P, B, C)` outputs of `(P, D)` members; the caller bounds P."""
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(inputs.device):
             return torch.cat([self._outputs(part, inputs, seed) for part in torch.split(population, self.tile)])
 
     def _outputs(self, part: Tensor, inputs: Tensor, seed: int) -> Tensor:
