@@ -33,11 +33,11 @@ def restore(
     Raises:
         ConfigError: if the run has no network, or it cannot be made again.
     """
-    about = json.loads(metadata.get("gfopt", "{}"))
+    about = _about(metadata)
     state = {
         name.removeprefix(PREFIX): torch.as_tensor(np.array(a)) for name, a in arrays.items() if name.startswith(PREFIX)
     }
-    if not state:
+    if not state or "function" in about:
         raise ConfigError(expectation("a run that trained a network", f"`run {about.get('run', '')}, which did not`"))
     module = _made(about) if network is None else network
     try:
@@ -80,15 +80,15 @@ def load_model(path: str | os.PathLike[str], network: nn.Module | None = None) -
     Raises:
         StoreError, ConfigError: if it is no such file, or the network cannot be made again.
     """
-    metadata = _metadata(path)
     with located(str(path)):
+        metadata = _metadata(path)
         return restore({PREFIX + name: a for name, a in load_file(path).items()}, metadata, network)
 
 
 def model_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a file of `gfopt best` says about itself: network, scaling of inputs and targets, class labels, scores."""
-    about: dict[str, Any] = json.loads(_metadata(path).get("gfopt", "{}"))
-    return about
+    with located(str(path)):
+        return _about(_metadata(path))
 
 
 def _metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -98,15 +98,30 @@ def _metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         with safe_open(path, framework="numpy") as file:
             return dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
-        raise StoreError(f"{path}: expected a safetensors file, got: {error}") from error
+        raise StoreError(expectation("a safetensors file", f"`{error}`")) from error
+
+
+def _about(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What a winner's metadata say; empty for tensors of other origin."""
+    try:
+        about = json.loads(metadata.get("gfopt", "{}"))
+    except json.JSONDecodeError as error:
+        raise StoreError("gfopt: " + expectation("a description in JSON", f"`{error}`")) from error
+    if not isinstance(about, dict):
+        raise StoreError("gfopt: " + expectation("a description in JSON", about))
+    return about
 
 
 def _made(about: Mapping[str, Any]) -> nn.Module:
     """The network that the description names, with fresh weights."""
-    spec = about.get("problem", {}).get("network")
-    if not isinstance(spec, Mapping) or "python" in spec or "module" in spec:
-        name = spec.get("python", spec.get("module", "?")) if isinstance(spec, Mapping) else "?"
-        raise ConfigError(
-            "network: " + expectation("a module of the same structure", "`none`", f"Pass network={name}(...).")
-        )
-    return build_network({**spec, "input_shape": about["input_shape"], "out_features": about["out_features"]})
+    problem = about.get("problem")
+    spec = problem.get("network") if isinstance(problem, Mapping) else None
+    if not isinstance(spec, Mapping) or "kind" not in spec:
+        name = spec.get("python", spec.get("module", "")) if isinstance(spec, Mapping) else ""
+        fix = f"Pass network={name}(...)." if name else "Pass it as network=..."
+        raise ConfigError("network: " + expectation("a module of the same structure", "`none`", fix))
+    sizes = {name: about[name] for name in ("input_shape", "out_features") if name in about}
+    if "in_features" in spec:
+        sizes.pop("input_shape", None)
+    with located("network"):
+        return build_network({**sizes, **spec})

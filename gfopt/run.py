@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gfopt import optimizers, registry
-from gfopt.errors import ConfigError, ShapeError, expectation, suggestion
+from gfopt.errors import ConfigError, ShapeError, expectation, located, suggestion
 from gfopt.loop import Loop, Progress, check_budget, check_gradient
 from gfopt.problems.base import Problem
 from gfopt.problems.subspace import SubspaceProblem
@@ -95,6 +95,10 @@ def minimize(
     Raises:
         ConfigError, NotDifferentiableError: before anything starts.
     """
+    if not isinstance(problem, Problem):
+        raise ConfigError("problem: " + expectation("a Problem", problem, "Wrap a function in gfopt.FunctionProblem."))
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError("seed: " + expectation("a whole number", seed))
     limits = budget if isinstance(budget, Budget) else _budget(budget)
     typed = optimizers.options_of(optimizer, options)
     streams = {purpose: derive(seed, "minimize", purpose) for purpose in ("init", "data", "optimizer")}
@@ -137,13 +141,20 @@ def starting_rows(problem: Problem, count: int, seed: int, start: nn.Module | Te
     if isinstance(start, Run):
         given = start.best
     elif isinstance(start, nn.Module):
-        layout = getattr(problem, "layout", None)
-        if layout is None:
+        if not isinstance(problem, SupervisedProblem):
             raise ConfigError("start: " + expectation("a (D,) tensor", f"`a module for a {type(problem).__name__}`"))
-        given = layout.flatten(start)
+        with located("start"):
+            given = problem.layout.flatten(start)
     else:
-        given = torch.as_tensor(start)
+        try:
+            given = torch.as_tensor(start)
+        except (TypeError, ValueError, RuntimeError):
+            raise ConfigError("start: " + expectation("a module, a tensor or a Run", start)) from None
     given = given.detach().to(problem.scale)
+    if not torch.isfinite(given).all():
+        raise ConfigError(
+            "start: " + expectation("finite numbers", f"`{int((~torch.isfinite(given)).sum())} that are not`")
+        )
     if given.ndim == 2 and given.shape == (count, problem.dim):
         return given.clone()
     if given.shape != (problem.dim,):
@@ -156,6 +167,8 @@ def starting_rows(problem: Problem, count: int, seed: int, start: nn.Module | Te
 
 
 def _budget(limits: Mapping[str, float]) -> Budget:
+    if not isinstance(limits, Mapping):
+        raise ConfigError("budget: " + expectation("a Budget or a mapping, as {'evaluations': 20000}", limits))
     for unit in limits:
         if unit not in BUDGET_UNITS:
             raise ConfigError("budget: " + expectation("a unit of the ledger", unit, suggestion(unit, BUDGET_UNITS)))

@@ -79,7 +79,7 @@ class PopulationEngine:
         """
         if len(population) == 0:
             return population.new_empty(0)
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(inputs.device):
             return torch.cat(
                 [criterion(self._outputs(part, inputs, seed)) for part in torch.split(population, self.tile)]
             )
