@@ -121,7 +121,5 @@ def _made(about: Mapping[str, Any]) -> nn.Module:
         fix = f"Pass network={name}(...)." if name else "Pass it as network=..."
         raise ConfigError("network: " + expectation("a module of the same structure", "`none`", fix))
     sizes = {name: about[name] for name in ("input_shape", "out_features") if name in about}
-    if "in_features" in spec:
-        sizes.pop("input_shape", None)
     with located("network"):
         return build_network({**sizes, **spec})

@@ -12,19 +12,20 @@ import pytest
 import gfopt
 
 ROOT = Path(gfopt.__file__).parent
-FOUNDATION = {"errors", "types", "rng", "registry", "trace"}
+FOUNDATION = {"errors", "types", "rng", "registry", "trace", "options"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
     "rng": set(),
     "registry": {"errors"},
+    "options": {"errors"},
     "trace": {"errors"},
     "config": {"errors", "registry", "trace", "data"},  # the options of data sets; loads no torch
-    "nn": {"errors", "registry", "rng", "types"},
-    "data": {"errors", "registry", "rng", "types"},
+    "nn": {"errors", "options", "registry", "rng", "types"},
+    "data": {"errors", "options", "registry", "rng", "types"},
     "engine": {"errors", "rng", "types", "nn"},
     "problems": {"errors", "registry", "rng", "types", "nn", "data", "engine"},
-    "optimizers": {"errors", "registry", "rng", "types"},
+    "optimizers": {"errors", "options", "registry", "rng", "types"},
     "loop": {"errors", "trace", "types", "problems", "optimizers"},
     "store": {"errors", "trace"},
     "analysis": {"errors", "trace"},

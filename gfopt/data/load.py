@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from gfopt import registry
 from gfopt.data.assemble import Preparation, assemble
@@ -16,10 +15,10 @@ from gfopt.data.dataset import Dataset, Task
 from gfopt.data.files import from_file
 from gfopt.data.source import Source, SourceOptions
 from gfopt.data.splits import check_fractions
-from gfopt.errors import ConfigError, expectation, located, suggestion
+from gfopt.errors import ConfigError, expectation, located
+from gfopt.options import parse
 
 AnySource = Source[SourceOptions]
-M = TypeVar("M", bound=BaseModel)
 
 
 class DatasetOptions(BaseModel):
@@ -102,7 +101,7 @@ def load_dataset(
     how = Preparation(test_fraction, validation_fraction, seed, scale)
     found = source(name)
     with located(name):
-        return assemble(name, found.load(_parse(found.options_class, options), int(seed)), how)
+        return assemble(name, found.load(parse(found.options_class, options), int(seed)), how)
 
 
 def options_of(spec: Mapping[str, object]) -> DatasetOptions:
@@ -123,7 +122,7 @@ def options_of(spec: Mapping[str, object]) -> DatasetOptions:
     else:
         with located("name"):
             model = named_options(registry.datasets.check(spec["name"]))
-    options = _parse(model, spec)
+    options = parse(model, spec)
     check_fractions(options.test_fraction, options.validation_fraction)
     return options
 
@@ -146,26 +145,3 @@ def load_spec(spec: Mapping[str, object] | DatasetOptions, seed: int = 0, base: 
         path = Path(values.pop("path")).expanduser()
         return from_file(path if base is None else base / path, seed=seed, **values)
     return load_dataset(values.pop("name"), seed=seed, **values)
-
-
-def _parse(model: type[M], given: Mapping[str, object]) -> M:
-    """`given` as an instance of `model`; the message is about the first thing that is wrong."""
-    for key, value in given.items():
-        if key not in model.model_fields:
-            fix = suggestion(key, model.model_fields) or f"{model.__name__} has none."
-            raise ConfigError(f"{key}: " + expectation("a known option", f"`{key}`", fix))
-        # Python takes True for the number 1; where a number is wanted it is a mistake.
-        if isinstance(value, bool) and model.model_fields[key].annotation is not bool:
-            raise ConfigError(f"{key}: " + expectation("a value that is not true or false", value))
-    try:
-        return model.model_validate(dict(given))
-    except ValidationError as error:
-        raise ConfigError(_message(error.errors()[0])) from None
-
-
-def _message(error: ErrorDetails) -> str:
-    place = ".".join(map(str, error["loc"]))
-    text = error["msg"]
-    if error["type"] == "value_error":
-        return text.removeprefix("Value error, ")  # a source's own sentence
-    return f"{place}: " + expectation(text.removeprefix("Input should be "), error["input"])

@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from gfopt import options
 from gfopt.errors import NetworkError, expectation, suggestion
 
 M = TypeVar("M", bound="NetworkOptions")
-
-# Pydantic's words for some types, and those of somebody who writes a study file.
-_WORDS = {
-    "a valid tuple": "a list",
-    "a valid integer": "a whole number",
-    "a valid boolean": "true or false",
-    "a valid number": "a number",
-    "a valid string": "text",
-    "greater than 0": "a number greater than 0",
-}
 
 
 class NetworkOptions(BaseModel):
@@ -34,13 +25,7 @@ def parse(model: type[M], values: Mapping[str, object]) -> M:
     Raises:
         NetworkError: for an unknown name (with the nearest known one), a wrong type or a value out of range.
     """
-    for name in values:
-        if name not in model.model_fields:
-            raise NetworkError(expectation("a known option", name, suggestion(name, model.model_fields)))
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        raise NetworkError(_sentence(error)) from None
+    return options.parse(model, values, NetworkError)
 
 
 def parse_kind(spec: object, table: Mapping[str, type[M]], what: str) -> M:
@@ -65,17 +50,3 @@ def parse_kind(spec: object, table: Mapping[str, type[M]], what: str) -> M:
     if not isinstance(kind, str) or kind not in table:
         raise NetworkError(expectation(f"a known {what}", kind, suggestion(kind, table)))
     return parse(table[kind], values)
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, in gfopt's words."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    own = first.get("ctx", {}).get("error")  # raised by a validator of gfopt: its message is whole
-    if own is None:
-        expected = first["msg"].removeprefix("Input should be ")
-        got = "`nothing`" if first["type"] == "missing" else first["input"]
-        message = expectation(_WORDS.get(expected, expected), got)
-    else:
-        message = str(own)
-    return f"{place}: {message}" if place else message

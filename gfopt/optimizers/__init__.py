@@ -47,7 +47,7 @@ def options_of(kind: str, options: Mapping[str, Any] | Options | None = None) ->
         ConfigError: for an unknown optimizer or option, or a value of a wrong type or out of range; the
             message names the option, what was expected and what was got.
     """
-    from gfopt.optimizers.options import parse
+    from gfopt.options import parse
 
     return parse(optimizer_class(kind).options_class, options or {})
 

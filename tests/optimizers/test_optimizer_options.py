@@ -58,7 +58,7 @@ def test_an_unknown_optimizer_is_refused_with_the_nearest_name() -> None:
 
 
 def test_an_unknown_option_is_refused_by_every_optimizer(kind: str) -> None:
-    with pytest.raises(ConfigError, match=r"^sorcery: expected a known option, got `sorcery`"):
+    with pytest.raises(ConfigError, match=r"^sorcery: expected a known option, got 'sorcery'"):
         optimizers.options_of(kind, {"sorcery": 1})
 
 
@@ -70,7 +70,7 @@ def test_options_pass_as_they_are_and_none_are_the_defaults(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "options", "message"), [
-    ("adam", {"learning_rat": 1}, "learning_rat: expected a known option, got `learning_rat`. "
+    ("adam", {"learning_rat": 1}, "learning_rat: expected a known option, got 'learning_rat'. "
                                   "Did you mean 'learning_rate'?"),
     ("adam", {"learning_rate": 0}, "learning_rate: expected a number greater than 0, got 0. "
                                    "The default is 0.01."),

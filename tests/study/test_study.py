@@ -507,6 +507,7 @@ def test_a_study_moves_with_its_data(tmp_path, inline):
 def test_workers_by_default():
     assert default_workers("cuda") == 1
     assert default_workers("cpu") >= 1
-    assert repr(
-        small({"function": {"name": "sphere", "dim": 2}}, repeats=2, name="mine")
-    ) == "Study('mine': 1 problems x 1 optimizers x 2 repeats = 2 runs)"
+    assert (
+        repr(small({"function": {"name": "sphere", "dim": 2}}, repeats=2, name="mine"))
+        == "Study('mine': 1 problems x 1 optimizers x 2 repeats = 2 runs)"
+    )

@@ -1,16 +1,19 @@
-"""From a mapping of options to a checked `Options` object, with messages that say what to change."""
+"""From what a user wrote to checked options: optimizers, networks and data sets all read theirs here.
+
+The message is about the first thing that is wrong, in the words of somebody who writes a study file. (A whole study
+lists everything that is wrong with it: `config.validation`.)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from gfopt.errors import ConfigError, expectation, suggestion
-from gfopt.optimizers.base import Options
+from gfopt.errors import ConfigError, GfoptError, expectation, suggestion
 
-O = TypeVar("O", bound=Options)
+O = TypeVar("O", bound=BaseModel)
 
 # What pydantic's kinds of error mean to somebody who writes a study file.
 _EXPECTED = {
@@ -29,40 +32,47 @@ _EXPECTED = {
     "less_than_equal": "a number of at most {le:g}",
     "literal_error": "one of {expected}",
     "tuple_type": "a list",
+    "list_type": "a list",
+    "missing": "a value",
     "too_short": "a list of at least {min_length} values",
     "too_long": "a list of at most {max_length} values",
 }
 
 
-def parse(options_class: type[O], given: Mapping[str, Any] | Options) -> O:
+def parse(options_class: type[O], given: Mapping[str, Any] | BaseModel, error: type[GfoptError] = ConfigError) -> O:
     """`given` as an instance of `options_class`.
 
+    Args:
+        options_class: a model that refuses unknown names.
+        given: option to value, or an instance.
+        error: what to raise.
+
     Raises:
-        ConfigError: for an unknown option, a wrong type or a value out of range.
+        ConfigError: or `error`, for an unknown option, a wrong type or a value out of range.
     """
     if isinstance(given, options_class):
         return given
     if not isinstance(given, Mapping):
-        raise ConfigError(expectation("a mapping from option to value", given))
+        raise error(expectation("a mapping from option to value", given))
     for name in given:
         if name not in options_class.model_fields:
-            known = suggestion(name, options_class.model_fields)
-            raise ConfigError(f"{name}: " + expectation("a known option", f"`{name}`", known))
-    _refuse_booleans(options_class, given)
+            known = suggestion(name, options_class.model_fields) or "There are none here."
+            raise error(f"{name}: " + expectation("a known option", name, known))
+    _refuse_booleans(options_class, given, error)
     try:
         return options_class.model_validate(dict(given))
-    except ValidationError as error:
-        raise ConfigError(_message(options_class, error)) from None
+    except ValidationError as found:
+        raise error(_message(options_class, found)) from None
 
 
-def _refuse_booleans(options_class: type[Options], given: Mapping[str, Any]) -> None:
+def _refuse_booleans(options_class: type[BaseModel], given: Mapping[str, Any], error: type[GfoptError]) -> None:
     """Python takes `True` for the number 1; in a study file it is a mistake."""
     for name, value in given.items():
         if isinstance(value, bool) and options_class.model_fields[name].annotation is not bool:
-            raise ConfigError(f"{name}: " + expectation("a number or a name", value))
+            raise error(f"{name}: " + expectation("a number or a name", value))
 
 
-def _message(options_class: type[Options], error: ValidationError) -> str:
+def _message(options_class: type[BaseModel], error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     context = first.get("ctx", {})
@@ -73,7 +83,7 @@ def _message(options_class: type[Options], error: ValidationError) -> str:
     return f"{where}: " + expectation(expected, first["input"], fix)
 
 
-def _default(options_class: type[Options], location: tuple[int | str, ...]) -> str:
+def _default(options_class: type[BaseModel], location: tuple[int | str, ...]) -> str:
     field = options_class.model_fields.get(str(location[0])) if location else None
     if field is None or field.is_required():
         return ""
