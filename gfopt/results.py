@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,15 @@ import pandas as pd
 from gfopt import analysis
 from gfopt.errors import ConfigError, StoreError, expectation, suggestion
 from gfopt.store import ResultsFolder
+from gfopt.trace import LEDGER_UNITS
 
 if TYPE_CHECKING:
     from torch import nn
 
     from gfopt.problems import Problem
+
+
+IDENTITY = ("run", "problem", "optimizer", "repeat", "status", "message")
 
 
 class Results:
@@ -45,9 +49,8 @@ class Results:
         self.environment: dict[str, Any] = folder.environment
         self._folder = folder
         self._problems = dict(problems or {})
-        self.runs, curves, self.diagnostics = folder.read_frames()
-        if self.runs.empty:  # interrupted before the first run ended
-            self.runs = self.runs.reindex(columns=["run", "problem", "optimizer", "repeat", "status", "message"])
+        runs, curves, self.diagnostics = folder.read_frames()
+        self.runs = _with_columns(runs, IDENTITY, (*LEDGER_UNITS, "loss"))
         who = [c for c in self.runs.columns if c in ("run", "problem", "optimizer", "repeat") or c in self.grid_columns]
         self.curves: pd.DataFrame = curves.merge(self.runs[who], on="run", how="left") if len(curves) else curves
 
@@ -176,6 +179,13 @@ def load_results(path: str | os.PathLike[str]) -> Results:
         StoreError: if it is none, or a file in it is damaged.
     """
     return Results(path)
+
+
+def _with_columns(frame: pd.DataFrame, texts: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+    """The frame with these columns, empty where it lacks them: no run has ended yet, or every one has failed."""
+    kinds = {**dict.fromkeys(texts, "object"), **dict.fromkeys(numbers, "float64")}
+    absent = {name: pd.Series(index=frame.index, dtype=kind) for name, kind in kinds.items() if name not in frame}
+    return frame.assign(**absent)
 
 
 def _escape(text: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gfopt import cli
+
 STUDY = """
 name: tiny
 seed: 3
@@ -38,7 +40,7 @@ class Inline(Executor):
         future = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as an executor does  # noqa: BLE001 - as an executor does
             future.set_exception(error)
         return future
 
@@ -63,3 +65,21 @@ def finished(study_file, tmp_path_factory):
     from gfopt import load_study
 
     return load_study(study_file).run(tmp_path_factory.mktemp("finished") / "tiny", workers=2)
+
+
+@pytest.fixture
+def gfopt_command(capsys, monkeypatch, tmp_path):
+    """Call the command line in an empty folder; `(exit status, standard output, standard error)`."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        capsys.readouterr()
+        try:
+            cli.main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        streams = capsys.readouterr()
+        return code, streams.out, streams.err
+
+    return call

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "plot": {"errors", "analysis", "report"},
     "run": FOUNDATION | {"loop", "problems", "optimizers"},
     "models": {"errors", "nn"},
-    "results": {"errors", "analysis", "store", "models"},
+    "results": {"errors", "analysis", "store", "models", "trace"},
     "study": FOUNDATION
     | {
         "config",

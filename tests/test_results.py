@@ -158,7 +158,7 @@ def damaged(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["missing", "text", "foreign", "nonsense", "incomplete", "list", "folder", "empty"])
 def test_other_files_are_refused_by_name(name, tmp_path):
-    with pytest.raises(GfoptError, match="file.safetensors"):
+    with pytest.raises(GfoptError, match=r"file\.safetensors"):
         gfopt.load_model(damaged(tmp_path, name))
 
 

@@ -204,5 +204,5 @@ def test_wrong_arguments_are_refused_in_words(arguments, error, message, iris):
 def test_a_function_has_no_module(sphere):
     with pytest.raises(ConfigError, match="expected a problem with a network, got `a FunctionProblem`"):
         minimize(sphere, **BUDGET).module()
-    with pytest.raises(ConfigError, match="start: expected a .* got `a module for a FunctionProblem`"):
+    with pytest.raises(ConfigError, match=r"start: expected a .* got `a module for a FunctionProblem`"):
         minimize(sphere, **BUDGET, start=nn.Linear(1, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from gfopt.data import Dataset
+from gfopt.errors import SlowPathWarning
 from gfopt.problems import FunctionProblem, Problem, SubspaceProblem, SupervisedProblem
 from gfopt.run import Run, train
 from gfopt.store import ResultsFolder
@@ -38,7 +40,8 @@ def execute(spec: RunSpec, dataset: Dataset | None, folder: Path, workers: int, 
     """
     store = ResultsFolder(folder)
     try:
-        with thread_limit(spec.threads):
+        with thread_limit(spec.threads), warnings.catch_warnings():
+            warnings.simplefilter("ignore", SlowPathWarning)  # said when the study was prepared
             problem = build_problem(spec.problem, dataset, dtype=spec.dtype, device=spec.device)
             run = train(
                 problem,

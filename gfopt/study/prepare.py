@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import cloudpickle
+
 from gfopt import config as configuration
-from gfopt.config import StudyConfig
+from gfopt.config import ProblemCell, StudyConfig
 from gfopt.data import Dataset
 from gfopt.engine import resolve_device
 from gfopt.errors import ConfigError, expectation, located
@@ -52,7 +54,9 @@ def prepare(config: StudyConfig, device: str | None) -> Prepared:
         datasets = _datasets(config)
         problems = {}
         for cell in config.problem_cells:
+            _check_travels(cell)
             problem = build_problem(cell, datasets[cell.label], dtype=config.dtype, device=kind)
+            problem.evaluate(problem.initial(2, 0))  # what makes a population slow is said here, once
             for optimizer in config.optimizer_cells:
                 with located(f"optimizers.{optimizer.name}", f"problems.{cell.label}"):
                     check_gradient(problem, optimizer_class(optimizer.kind))
@@ -69,6 +73,17 @@ def _check_labels(config: StudyConfig) -> None:
             fix = "Give functions names of their own, or make a problem of each."
             wanted = "values of a grid that have different names"
             raise ConfigError("problems: " + expectation(wanted, f"`{count}` times {label}", fix))
+
+
+def _check_travels(cell: ProblemCell) -> None:
+    """Refuse Python objects that no worker process could be given; data sets are known to travel."""
+    for name in set(type(cell.config).model_fields) - {"dataset", "budget"}:
+        try:
+            cloudpickle.dumps(getattr(cell.config, name))
+        except Exception as error:
+            got, fix = f"`{type(error).__name__}: {error}`", "Make files, locks and connections inside the function."
+            wanted = "an object that can be sent to a worker process"
+            raise ConfigError(f"problems.{cell.label}.{name}: " + expectation(wanted, got, fix)) from error
 
 
 def _datasets(config: StudyConfig) -> dict[str, Dataset | None]:

@@ -282,7 +282,10 @@ def test_hashes_are_the_same_in_another_process(tmp_path, monkeypatch):
 
     torch.set_rng_state(state)
     here = [content_hash(sample) for sample in nets_of_a_user.SAMPLES]
-    code = "import nets_of_a_user as n; from gfopt.study.content import content_hash; print([content_hash(s) for s in n.SAMPLES])"
+    code = (
+        "import nets_of_a_user as n; from gfopt.study.content import content_hash; "
+        "print([content_hash(s) for s in n.SAMPLES])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": "12345", "PATH": ""},
         capture_output=True, text=True, check=False,

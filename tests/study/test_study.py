@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from safetensors.numpy import load_file
 from torch import nn
 
 import gfopt
-from gfopt.errors import ConfigError, StoreError
+from gfopt.errors import ConfigError, SlowPathWarning, StoreError
+from gfopt.store import ResultsFolder
 from gfopt.study.study import default_workers
 
 MEASURED = ["seconds", "ask_seconds", "evaluate_seconds", "tell_seconds", "peak_memory"]
@@ -84,7 +86,7 @@ def surroundings():
         "handlers": list(logging.root.handlers),
         "level": logging.root.level,
         "random": random.getstate(),
-        "numpy": str(np.random.get_state()),
+        "numpy": str(np.random.get_state()),  # noqa: NPY002 - the global generator is what is looked at
         "torch": torch.get_rng_state().tolist(),
         "environment": dict(os.environ),
         "threads": torch.get_num_threads(),
@@ -299,6 +301,45 @@ def test_a_network_of_the_users_is_not_changed(flowers, tmp_path, inline):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+class Bare(nn.Module):
+    """A network whose weights are in no layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 2))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+def test_a_network_without_layers_has_results_and_no_profile(flowers, tmp_path, inline):
+    results = small({"dataset": flowers, "network": Bare}).run(tmp_path / "out")
+    assert results.runs["status"].tolist() == ["ok"]
+    assert results.diagnostics.empty
+    assert Path(gfopt.write_report(results, tmp_path / "report.html")).exists()
+
+
+def test_a_network_that_fails_in_the_profile_only_is_said_and_loses_nothing(flowers, tmp_path, inline, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("too many hooks")
+
+    monkeypatch.setattr("gfopt.study.diagnose.gradient_flow", fails)
+    with pytest.warns(UserWarning, match="mine, repeat 0: no gradient of the layers .* RuntimeError: too many hooks"):
+        results = small({"dataset": flowers, "network": make}).run(tmp_path / "out")
+    assert results.runs["status"].tolist() == ["ok"]
+
+
+def numpy_loss(outputs, targets):
+    """One number, by a way that torch cannot batch."""
+    return float(np.square(outputs.numpy()).mean())
+
+
+def test_what_makes_a_study_slow_is_said_once(flowers, tmp_path, inline):
+    with pytest.warns(SlowPathWarning) as caught:
+        small({"dataset": flowers, "network": make, "loss": numpy_loss}, repeats=3).run(tmp_path / "out")
+    assert ["numpy_loss" in str(warning.message) for warning in caught] == [True]
+
+
 def test_modules_of_cells_that_look_alike_are_told_apart(flowers, tmp_path, inline):
     """`1` stands in `16` and `make` in `remake`: the network of a run is found by its key."""
 
@@ -329,7 +370,7 @@ def test_values_of_a_grid_that_have_the_same_name_are_refused(flowers, tmp_path)
 )
 def test_every_grid_has_a_column_of_its_own(grid, column, flowers, tmp_path, inline):
     results = small({"dataset": flowers, "network": make, **grid}).run(tmp_path / "out")
-    (key, values), *_ = grid.items()
+    values, *_ = grid.values()
     wanted = values["grid"] if "grid" in values else values["evaluations"]["grid"]
     assert results.runs[column].tolist() == wanted
     assert results.grid_columns == [column]
@@ -341,16 +382,17 @@ def test_every_grid_has_a_column_of_its_own(grid, column, flowers, tmp_path, inl
 # ------------------------------------------------------------------------------ failures are data
 
 
-class Failing(nn.Module):
-    """A network that misbehaves once its process is another one, or once a file says so."""
+FAILING = """
+import os, signal, sys
+from torch import nn
 
-    def __init__(self, how, parent=None):
+class Failing(nn.Module):
+    def __init__(self, how):
         super().__init__()
-        self.layer = nn.Linear(4, 2)
-        self.how, self.parent = how, os.getpid() if parent is None else parent
+        self.how, self.layer = how, nn.Linear(4, 3)
 
     def forward(self, x):
-        if os.getpid() != self.parent:
+        if os.getpid() != int(os.environ["GFOPT_TEST_PARENT"]):
             if self.how == "raise":
                 raise RuntimeError("the sensor is unplugged")
             if self.how == "exit":
@@ -360,38 +402,65 @@ class Failing(nn.Module):
             if self.how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
         return self.layer(x)
+"""
+FAILING_STUDY = """
+repeats: 1
+budget: {evaluations: 24}
+problems:
+  mine:
+    dataset: {name: iris}
+    network: {module: "failing_beside:Failing", how: {grid: [raise, exit, quit, kill, well]}}
+optimizers: {ga: {kind: deap-ga, population: 8}}
+"""
 
 
-def test_failures_are_rows_and_only_they_are_tried_again(flowers, tmp_path, request):
-    problems = {
-        name: {"dataset": flowers, "network": partial(Failing, name, os.getpid())}
-        for name in ("raise", "exit", "quit", "kill", "well")
-    }
-    study = gfopt.Study(problems, GA, repeats=1, budget={"evaluations": 24}, seed=1)
+def test_failures_are_rows_and_only_they_are_tried_again(tmp_path, request, monkeypatch):
+    """In worker processes, with a network of the user's that lies beside the study file."""
+    (tmp_path / "failing_beside.py").write_text(FAILING)
+    (tmp_path / "s.yaml").write_text(FAILING_STUDY)
+    monkeypatch.setenv("GFOPT_TEST_PARENT", str(os.getpid()))
+    study = gfopt.load_study(tmp_path / "s.yaml", allow_code=True)
     results = study.run(tmp_path / "out", workers=2)
-    found = results.runs.set_index("problem")
+    found = results.runs.set_index("network.how")
     assert found["status"].to_dict() == {
         "raise": "crashed", "exit": "killed", "quit": "crashed", "kill": "killed", "well": "ok",
     }  # fmt: skip
-    assert "RuntimeError: the sensor is unplugged" in found.loc["raise", "message"]
+    assert found.loc["raise", "message"].endswith("RuntimeError: the sensor is unplugged")
     assert "exit code 3" in found.loc["exit", "message"]
     assert "enough" in found.loc["quit", "message"]
     assert "SIGKILL" in found.loc["kill", "message"]
-    assert found.loc["raise", "optimizer"] == "ga"
+    assert "in forward" in ResultsFolder(results.path).read_run(found.loc["raise", "run"])["error"]["traceback"]
     assert len(results.summary()) == 5
     with pytest.raises(ConfigError, match="whose status is crashed"):
         results.module(found.loc["raise", "run"])
-    before = times(tmp_path / "out")
-    heard = []
+    before, heard = times(tmp_path / "out"), []
     request.getfixturevalue("inline")  # in this process all goes well
     again = study.run(tmp_path / "out", progress=heard.append)
     assert (again.runs["status"] == "ok").all()
     assert (heard[0].skipped, heard[-1].finished) == (1, 5)
-    after = times(tmp_path / "out")
-    well = tmp_path / "out" / "runs" / found.loc["well", "run"]
-    assert {p: t for p, t in after.items() if well in p.parents} == {
-        p: t for p, t in before.items() if well in p.parents
-    }
+    after, well = times(tmp_path / "out"), tmp_path / "out" / "runs" / found.loc["well", "run"]
+    assert {path for path in after if after[path] == before.get(path)} >= {well, *well.iterdir()}
+    assert not {path for path in after if path.suffix == ".json" and after[path] == before.get(path)} - set(
+        well.iterdir()
+    )
+    assert type(again.module(found.loc["raise", "run"])).__name__ == "Failing"
+
+
+def test_a_study_in_which_everything_fails_has_results_too(flowers, tmp_path, inline, monkeypatch):
+    def fails(*_):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr("gfopt.study.study.execute", fails)
+    results = small({"dataset": flowers, "network": make}, {**GA, "adam": {"kind": "adam"}}).run(tmp_path / "out")
+    assert results.runs["status"].tolist() == ["crashed", "crashed"]
+    assert results.runs["message"].tolist() == ["MemoryError: too large"] * 2
+    assert results.curves.empty
+    assert len(results.summary()) == 2
+    assert any("crashed" in sentence for sentence in results.verdicts())
+    assert "crashed" in Path(gfopt.write_report(results, tmp_path / "r.html")).read_text(encoding="utf-8")
+    assert "2 crashed" in repr(results)
+    with pytest.raises(ConfigError, match="at least one run that ended ok"):
+        results.best_run()
 
 
 def nan_always(outputs, targets):
@@ -470,6 +539,19 @@ def test_wrong_arguments_are_refused_in_words(arguments, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_objects_that_cannot_travel_are_refused_before_anything_starts(flowers, tmp_path):
+    lock = threading.Lock()
+
+    def guarded():
+        with lock:
+            return make()
+
+    study = small({"dataset": flowers, "network": guarded})
+    with pytest.raises(ConfigError, match=r"problems\.mine\.network: expected an object that can be sent to a worker"):
+        study.run(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_workers_are_checked_before_anything_is_written(flowers, tmp_path):
     with pytest.raises(ConfigError, match="workers: expected a whole number of at least 1, got 0"):
         small({"dataset": flowers, "network": make}).run(tmp_path / "out", workers=0)
@@ -486,7 +568,11 @@ def test_budgets_may_be_given_as_objects(flowers):
 
 def test_a_study_moves_with_its_data(tmp_path, inline):
     """The folder of a data file is no part of a study, its content is."""
-    text = "name: file\nrepeats: 1\nbudget: {evaluations: 16}\nproblems: {mine: {dataset: {path: d.csv}, network: {kind: mlp, hidden: [3]}}}\noptimizers: {ga: {kind: deap-ga, population: 8}}\n"
+    text = (
+        "name: file\nrepeats: 1\nbudget: {evaluations: 16}\n"
+        "problems: {mine: {dataset: {path: d.csv}, network: {kind: mlp, hidden: [3]}}}\n"
+        "optimizers: {ga: {kind: deap-ga, population: 8}}\n"
+    )
     rows = ["a,b,y", *(f"{i},{i * 7 % 11},{'uv'[i % 2]}" for i in range(60))]
     here, there = tmp_path / "here", tmp_path / "there"
     for place in (here, there):
