@@ -6,8 +6,11 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
+import torch
 
 from gfopt import cli
+
+torch.set_num_threads(1)  # the tensors of tests are small: a second thread only waits
 
 STUDY = """
 name: tiny
