@@ -84,6 +84,11 @@ def test_runs_are_found_by_the_beginning_of_their_key(results, winner):
     for wrong in ("", "zzz", winner + "0"):
         with pytest.raises(ConfigError, match="run: expected the key of a run"):
             results.find(wrong)
+    twins = gfopt.load_results(results.path)
+    twins.runs = twins.runs.assign(run=[f"ab{place:x}" for place in range(12)])
+    assert twins.find("aba") == "aba"
+    with pytest.raises(ConfigError, match="got 'ab, which fits 12 runs'"):
+        twins.find("ab")
     with pytest.raises(ConfigError, match="Did you mean 'flowers'"):
         results.best_run("flower")
 
