@@ -497,12 +497,16 @@ def test_members_whose_loss_is_nan_never_win(flowers, tmp_path, inline):
 
 
 def test_what_cannot_be_stored_ends_the_study(flowers, tmp_path, inline, monkeypatch):
-    def full(*_):
+    tried = []
+
+    def full(_, key, *__):
+        tried.append(key)
         raise StoreError("no space left")
 
     monkeypatch.setattr("gfopt.store.ResultsFolder.write_run", full)
     with pytest.raises(StoreError, match="no space left"):
         small({"dataset": flowers, "network": make}).run(tmp_path / "out")
+    assert len(tried) == 1
 
 
 # ------------------------------------------------------------------------------ refused, or left alone
