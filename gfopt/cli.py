@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import sys
@@ -263,6 +264,9 @@ def bench(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of the user's input are one message and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a sign shows `?` and loses no table
+            stream.reconfigure(errors="replace")
     try:
         app(args=arguments)
     except GfoptError as error:
@@ -359,7 +363,12 @@ class _interruptible:
 def _report(results: Results, page: Path) -> Path:
     from gfopt.report import write_report
 
-    return Path(write_report(results, page) or page)
+    try:
+        return Path(write_report(results, page) or page)
+    except GfoptError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{page}: cannot be written: {error.strerror}") from error
 
 
 def _verdict(results: Results) -> None:

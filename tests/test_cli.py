@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -56,6 +57,21 @@ def test_a_study_from_the_file_to_its_report(gfopt_command, inline):
     assert code == 0
     assert "elsewhere.html" in out
     assert Path("elsewhere.html").exists()
+
+
+@pytest.mark.parametrize("place", ["missing/r.html", "."])
+def test_a_report_that_cannot_be_written_is_said(place, gfopt_command, finished):
+    code, _, err = gfopt_command("report", finished.path, "--out", place)
+    assert code == 2
+    assert f"{place}: cannot be written" in err
+    assert content() == {}
+
+
+def test_a_terminal_without_the_signs_still_gets_the_table(gfopt_command, finished, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    assert gfopt_command("report", finished.path, "--out", "r.html")[0] == 0
+    assert b"Report: r.html" in written.getvalue()
 
 
 def test_a_dry_run_shows_the_runs_and_writes_nothing(gfopt_command):
