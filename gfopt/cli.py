@@ -19,6 +19,8 @@ from rich.table import Table
 from gfopt.errors import ConfigError, GfoptError, StoreError, expectation
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gfopt.results import Results
     from gfopt.study import Study
 
@@ -157,6 +159,30 @@ def report(
     written = _report(results, page or results.path / "report.html")
     _verdict(results)
     out.print(f"\nReport: {escape(str(written))}", soft_wrap=True)
+
+
+@app.command()
+def diagnose(
+    study: StudyFile,
+    overrides: Overrides = None,
+    problem: Annotated[str | None, typer.Option(metavar="NAME", help="Only this problem.")] = None,
+    repeats: Annotated[int, typer.Option(metavar="N", help="Starts of each problem; medians are shown.", min=1)] = 3,
+    table: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers too: FILE.csv or FILE.parquet.")
+    ] = None,
+    allow_code: AllowCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Why a study's networks are hard or easy to train: gradients, saturation and blindness at the start."""
+    if table is not None:
+        _check_table(table)
+    from gfopt.study import load_study
+
+    loaded = load_study(study, overrides or (), allow_code=allow_code)
+    measured = _diagnose_with_progress(loaded, problem, repeats)
+    if table is not None:
+        _write_table(measured, table)
+    _print_diagnosis(loaded, problem, measured, as_json=as_json)
 
 
 @app.command()
@@ -337,6 +363,65 @@ def _run_with_progress(study: Study, folder: Path, workers: int | None, device: 
         results = study.run(folder, workers=workers, device=device, fresh=fresh, progress=heard)
         bar.update(task, description="done", note="")
     return results
+
+
+def _check_table(file: Path) -> None:
+    """Refuse what could not be written, before anything is measured."""
+    if file.suffix not in (".csv", ".parquet"):
+        raise ConfigError("--out: " + expectation("a file that ends in .csv or .parquet", str(file)))
+    if not file.parent.is_dir():
+        raise StoreError(f"{file}: cannot be written: no such folder")
+
+
+def _write_table(measured: pd.DataFrame, file: Path) -> None:
+    try:
+        if file.suffix == ".csv":
+            measured.to_csv(file, index=False)
+        else:
+            measured.to_parquet(file, index=False)
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _diagnose_with_progress(study: Study, problem: str | None, repeats: int) -> pd.DataFrame:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:  # what is printed belongs to the result alone
+        task = bar.add_task("preparing", total=None)
+
+        def heard(index: int, total: int, label: str) -> None:
+            bar.update(task, description=f"measuring {escape(label)}", completed=index, total=total)
+
+        return study.diagnose(problem, repeats, progress=heard)
+
+
+def _print_diagnosis(study: Study, problem: str | None, measured: pd.DataFrame, *, as_json: bool) -> None:
+    from gfopt import analysis
+    from gfopt.report import diagnosis
+    from gfopt.study.diagnose import chosen_cells, rows_of
+
+    findings = analysis.explain(measured)
+    if as_json:
+        rows = json.loads(measured.to_json(orient="records", double_precision=15))
+        said = [{"topic": found.topic, "panel": found.panel, "text": found.text} for found in findings]
+        sys.stdout.write(json.dumps({"diagnostics": rows, "findings": said}, indent=2) + "\n")
+        return
+    for cell in chosen_cells(study.config, problem):
+        rows = rows_of(cell, measured)
+        out.print(f"[bold underline]{escape(cell.label)}[/bold underline]")
+        if rows.empty:
+            out.print("nothing to measure: it has no network, or none that can be looked into.\n")
+            continue
+        out.print(diagnosis.layer_table(rows))
+        out.print(diagnosis.run_line(rows))
+        if (unchanged := diagnosis.invariance_table(rows)) is not None:
+            out.print(unchanged)
+        out.print()
+    if len(measured):
+        out.print(f"{diagnosis.LEGEND}\n", style="dim")
+    for found in findings:
+        out.print(f"• {escape(f'{found.panel}: ' if found.panel else '')}{escape(found.text)}")
 
 
 def _shown(bar: Any, task: Any) -> Callable[[int, str], None]:

@@ -16,7 +16,7 @@ from gfopt.errors import ConfigError, NotDifferentiableError, ShapeError, expect
 from gfopt.optimizers.base import Optimizer
 from gfopt.problems.base import Problem
 from gfopt.trace import Budget, Ledger, Record, Status, StopReason, Trace
-from gfopt.types import Evaluation
+from gfopt.types import Evaluation, Observation, Observer
 
 LOG_POINTS = 60  # evenly spaced in log cost
 FIRST_LOG = 1e-4  # share of the budget at the first of them
@@ -47,6 +47,7 @@ class Loop:
         seed: the stream of the minibatches.
         target: stop once the incumbent's loss on the probe rows is as low.
         progress: called at each log point with the share of the budget that is spent.
+        observer: shown every step.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class Loop:
         seed: int = 0,
         target: float | None = None,
         progress: Progress | None = None,
+        observer: Observer | None = None,
     ) -> None:
         check_gradient(problem, optimizer)
         self.problem, self.optimizer, self.budget = problem, optimizer, budget
-        self.seed, self.target, self.progress = seed, target, progress
+        self.seed, self.target, self.progress, self.observer = seed, target, progress, observer
         self.ledger = Ledger()
         self.trace = Trace()
         self.incumbent = start[0].clone()
@@ -79,30 +81,35 @@ class Loop:
         self._meet(self.incumbent)
         self._log()
         step, stalled = 0, 0
-        while (reason := self._ended(stalled)) is None:
-            evaluated = self._step(step)
-            stalled = 0 if evaluated else stalled + 1
-            if self._hopeless(evaluated):
+        reason = self._ended(stalled)
+        while reason is None and self.trace.status is Status.OK:
+            population, evaluation = self._step(step)
+            stalled = 0 if len(population) else stalled + 1
+            if self._hopeless(len(population)):
                 self.trace.status = Status.DIVERGED
                 self.trace.message = f"every loss of step {self.ledger.steps} was NaN or infinite"
-                break
-            if self.budget.progress(self.ledger) >= self._threshold():
+            if logged := self._is_due():
                 self._judge()
                 self._log()
+            reason = self._ended(stalled)
+            last = reason is not None or self.trace.status is not Status.OK
+            if last and not logged:
+                self._judge()
+                self._log()
+            if self.observer is not None:
+                now = self.incumbent, self.ledger, self.budget.progress(self.ledger), logged or last, last
+                self.observer.observe(Observation(population, evaluation, step, self.seed, *now))
             if not self.optimizer.hold_batch:
                 step += 1
-        else:
+        if self.trace.status is Status.OK:
             self.trace.stop_reason = reason
-        if self.trace.records[-1].ledger["steps"] != self.ledger.steps:
-            self._judge()
-            self._log()
         if not math.isfinite(self.loss) and self.trace.status is Status.OK:
             self.trace.status = Status.DIVERGED
             self.trace.message = "no finite loss was ever found"
         return Outcome(self.trace, self.incumbent.detach().cpu().numpy().copy())
 
-    def _step(self, step: int) -> int:
-        """One ask, evaluate, tell; the number of rows that were evaluated."""
+    def _step(self, step: int) -> tuple[Tensor, Evaluation]:
+        """One ask, evaluate, tell; the rows that were evaluated, and their losses."""
         problem, optimizer = self.problem, self.optimizer
         before = time.perf_counter()
         gradient = optimizer.wants_gradient
@@ -111,7 +118,7 @@ class Loop:
         if len(population) == 0:
             self._charge_time(asked - before, 0.0, 0.0)
             self.ledger.steps += 1
-            return 0
+            return population, Evaluation(population.new_empty(0), None, 0, problem.batch(step))
         evaluation = problem.evaluate(population, step, seed=self.seed, gradient=gradient)
         evaluation, failed = _sanitized(evaluation, len(population))
         if population.is_cuda:
@@ -123,7 +130,7 @@ class Loop:
         self._charge(len(population), evaluation, gradient)
         self.ledger.nonfinite += failed
         self._remember(population, evaluation)
-        return len(population)
+        return population, evaluation
 
     def _charge(self, rows: int, evaluation: Evaluation, gradient: bool) -> None:
         cost, ledger = self.problem.cost, self.ledger
@@ -182,6 +189,9 @@ class Loop:
             self._next_log += 1
         if self.progress is not None:
             self.progress(spent, record)
+
+    def _is_due(self) -> bool:
+        return self.budget.progress(self.ledger) >= self._threshold()
 
     def _threshold(self) -> float:
         """Share of the budget at the next log point."""

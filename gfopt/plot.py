@@ -14,11 +14,12 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from gfopt import analysis
-from gfopt.analysis.frames import arms, final_values, short_names, text, worst
+from gfopt.analysis.frames import arms, final_values, is_norm, short_names, text, worst
 from gfopt.analysis.leaders import curve_metric
+from gfopt.analysis.measured import title
 from gfopt.analysis.wording import AXIS_TITLES, metric_title
 from gfopt.errors import ConfigError, expectation, suggestion
-from gfopt.report.style import Look, norm_key, norm_label, norm_looks, optimizer_looks
+from gfopt.report.style import Look, norm_key, norm_label, norm_looks, optimizer_looks, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,6 +168,82 @@ def gradient_flow(
     return panels[0]
 
 
+def diagnostics(
+    results: Tables,
+    quantity: str,
+    *,
+    problem: str | None = None,
+    where: Mapping[str, object] | None = None,
+    optimizer: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """A measured quantity along the runs: median over repeats against cost, one line per layer, light to dark.
+
+    Where it was measured before training alone, against the layer, one line per norm.
+
+    Args:
+        results: a `Results`.
+        quantity: a name of `gfopt.diagnostics.quantities.QUANTITIES` that the results hold.
+        problem: which problem; by default all.
+        where: grid column to value; by default all cells.
+        optimizer: along whose runs; by default all.
+        ax: where to draw; needs a single panel.
+
+    Returns:
+        The Axes, of several panels the first; all are in `.figure.axes`.
+
+    Raises:
+        ConfigError: nothing fits, or several panels for one `ax`.
+    """
+    known = analysis.recorded_quantities(results.diagnostics)
+    if quantity not in known:
+        raise ConfigError(
+            "quantity: " + expectation("one that the results hold", quantity, suggestion(quantity, known))
+        )
+    assert results.diagnostics is not None  # it holds the quantity
+    table = analysis.trajectories(_select(results.diagnostics, problem, where), quantity)
+    names = [str(name) for name in table["optimizer"].unique() if name]
+    if optimizer is not None and optimizer not in names:
+        raise ConfigError("optimizer: " + expectation("one with measurements", optimizer, suggestion(optimizer, names)))
+    chosen = table[table["optimizer"].isin([optimizer] if optimizer is not None else names or [""])]
+    keys = ["cell", "optimizer"] if names else ["panel"]
+    groups = {", ".join(map(str, key)): rows for key, rows in chosen.groupby(keys, sort=False)}
+    if not groups:
+        raise ConfigError("problem, where: " + expectation(f"a selection with {quantity}", "`none`"))
+    panels = _panels(list(groups), ax, share=True)
+    for target, (name, rows) in zip(panels, groups.items(), strict=True):
+        (_over_cost if names else _over_layers)(target, rows)
+        target.set(ylabel=title(quantity), title=name)
+        if len(target.lines) > 1:
+            target.legend(fontsize="small")
+    return panels[0]
+
+
+def _over_cost(ax: Axes, rows: pd.DataFrame) -> None:
+    """One line per layer against the cost; `layer` 0 is the whole run."""
+    layers = sorted(rows["layer"].unique())
+    for layer, look in zip(layers, shades(len(layers)), strict=True):
+        line = rows[rows["layer"] == layer].groupby("step", sort=True)[["cost", "value"]].median()
+        label = f"layer {layer}" if layer else "run"
+        ax.plot(line["cost"], _finite(line["value"]), color=look.colour, marker=look.marker, label=label)
+    ax.set(xscale="log", xlabel=AXIS_TITLES["forward_equivalents"])
+
+
+def _over_layers(ax: Axes, rows: pd.DataFrame) -> None:
+    """One line per norm against the layer."""
+    norms = _norms(rows["norm"])
+    for norm, look in norm_looks(norms).items():
+        line = rows[[name == norm for name in norms]].groupby("layer", sort=True)["value"].median()
+        style = {"color": look.colour, "linestyle": look.line, "marker": look.marker}
+        ax.plot(line.index, _finite(line), label=norm_label(norm), **style)  # type: ignore[arg-type]  # plot's own args
+    ax.set_xlabel("layer (1 is next to the input)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _finite(values: pd.Series) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def _select(table: pd.DataFrame, problem: str | None, where: Mapping[str, object] | None) -> pd.DataFrame:
     columns = [str(column) for column in table.columns]
     full = dict(zip(short_names(analysis.cell_columns(table)), analysis.cell_columns(table), strict=True))
@@ -176,10 +253,12 @@ def _select(table: pd.DataFrame, problem: str | None, where: Mapping[str, object
         if not column:
             known = [*full, *full.values(), "optimizer", "problem"]
             raise ConfigError("where: " + expectation("a column of the runs", name, suggestion(name, known)))
-        values = [text(item) for item in table[column]]
-        if text(value) not in values:
-            raise ConfigError(f"{name}: " + expectation("a value of the runs", value, suggestion(value, set(values))))
-        chosen = chosen[[text(item) == text(value) for item in chosen[column]]]
+        shown = analysis.norm_name if is_norm(column) else text
+        values = [shown(text(item)) for item in table[column]]
+        wanted = shown(text(value))
+        if wanted not in values:
+            raise ConfigError(f"{name}: " + expectation("a value of the runs", value, suggestion(wanted, set(values))))
+        chosen = chosen[[shown(text(item)) == wanted for item in chosen[column]]]
     if chosen.empty:
         raise ConfigError("problem, where: " + expectation("a selection that has runs", "`none`"))
     return chosen

@@ -29,7 +29,9 @@ class Results:
     Attributes:
         runs: one row a run: identity, grid values, status, ledger totals, final loss and scores.
         curves: one row a logged point, with the columns that say which run it belongs to.
-        diagnostics: one row per layer: the gradient at the starts.
+        diagnostics: one row a measured number: `quantity`, `layer` (0 for one of the whole run), `name`, `value`,
+            and where it was measured: the problem with its grid values, `repeat`, `optimizer`, `run`, `step`,
+            `forward_equivalents`. At the starts, which belong to no run, `optimizer` and `run` are missing.
         study: the study as plain data.
         environment: what it ran on.
         path: the folder.
@@ -49,10 +51,11 @@ class Results:
         self.environment: dict[str, Any] = folder.environment
         self._folder = folder
         self._problems = dict(problems or {})
-        runs, curves, self.diagnostics = folder.read_frames()
+        runs, curves, diagnostics = folder.read_frames()
         self.runs = _with_columns(runs, IDENTITY, (*LEDGER_UNITS, "loss"))
         who = [c for c in self.runs.columns if c in ("run", "problem", "optimizer", "repeat") or c in self.grid_columns]
         self.curves: pd.DataFrame = curves.merge(self.runs[who], on="run", how="left") if len(curves) else curves
+        self.diagnostics: pd.DataFrame = _diagnostics(diagnostics, self.runs[who])
 
     @property
     def grid_columns(self) -> list[str]:
@@ -186,6 +189,21 @@ def _with_columns(frame: pd.DataFrame, texts: Sequence[str], numbers: Sequence[s
     kinds = {**dict.fromkeys(texts, "object"), **dict.fromkeys(numbers, "float64")}
     absent = {name: pd.Series(index=frame.index, dtype=kind) for name, kind in kinds.items() if name not in frame}
     return frame.assign(**absent)
+
+
+def _diagnostics(measured: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The measurements with the columns that say which run they belong to."""
+    texts = ("problem", "optimizer", "run", "quantity", "name")
+    whole = _with_columns(measured, texts, ("repeat", "layer", "value"))
+    for name in ("step", "forward_equivalents"):  # a folder of before there were measurements along the run
+        whole = whole if name in whole else whole.assign(**{name: 0})
+    of_run = whole["run"].notna()
+    if not of_run.any():
+        return whole
+    along = whole[of_run].drop(columns=[c for c in runs.columns if c in whole and c != "run"])
+    along = along.merge(runs, on="run", how="inner")
+    starts = whole[~of_run]
+    return along[whole.columns] if starts.empty else pd.concat([starts, along], ignore_index=True)[whole.columns]
 
 
 def _escape(text: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gfopt import optimizers, registry
+from gfopt.diagnostics.kinds import COLUMNS, DiagnosticsWarning, checked
+from gfopt.diagnostics.recorder import Recorder
+from gfopt.diagnostics.starts import start_rows
 from gfopt.errors import ConfigError, ShapeError, expectation, located, suggestion
 from gfopt.loop import Loop, Progress, check_budget, check_gradient
 from gfopt.problems.base import Problem
@@ -19,6 +23,7 @@ from gfopt.problems.subspace import SubspaceProblem
 from gfopt.problems.supervised import SupervisedProblem
 from gfopt.rng import derive, generator
 from gfopt.trace import BUDGET_UNITS, Budget, Ledger, Status, StopReason, Trace
+from gfopt.types import Observer
 
 if TYPE_CHECKING:
     from gfopt.optimizers.base import Options
@@ -38,6 +43,8 @@ class Run:
         status: `ok` or `diverged`.
         stop_reason: why the loop ended; `None` if it diverged.
         ledger: what the run has spent.
+        diagnostics: one row a measured number: `step`, `forward_equivalents`, `quantity`, `layer`, `name`, `value`;
+            empty unless `minimize` was asked for some.
     """
 
     problem: Problem = field(repr=False)
@@ -49,6 +56,7 @@ class Run:
     stop_reason: StopReason | None
     ledger: Ledger
     message: str = ""
+    diagnostics: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS), repr=False)
 
     def module(self) -> nn.Module:
         """A network with the best parameters, in evaluation mode.
@@ -73,6 +81,7 @@ def minimize(
     start: nn.Module | Tensor | Run | None = None,
     target: float | None = None,
     progress: Progress | None = None,
+    diagnostics: Iterable[str] = (),
     **options: Any,
 ) -> Run:
     """Train `problem` with one optimizer and return the finished run.
@@ -90,6 +99,8 @@ def minimize(
             run. One vector becomes member 0; the others stand around it, 0.1 of each gene's scale away.
         target: stop as soon as the incumbent's loss is as low.
         progress: called at each logged point with the share of the budget spent and the record.
+        diagnostics: what to measure at the start and along the run, outside the clock and the ledger: names of
+            `gfopt.diagnostics.kinds.KINDS`, as `["gradient-flow", "saturation"]`. The run stays the same, bit for bit.
         **options: the optimizer's options.
 
     Raises:
@@ -100,9 +111,19 @@ def minimize(
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError("seed: " + expectation("a whole number", seed))
     limits = budget if isinstance(budget, Budget) else _budget(budget)
+    with located("diagnostics"):
+        kinds = checked(diagnostics)
     typed = optimizers.options_of(optimizer, options)
     streams = {purpose: derive(seed, "minimize", purpose) for purpose in ("init", "data", "optimizer")}
-    return train(problem, optimizer, typed, limits, streams, start=start, target=target, progress=progress)
+    recorder = Recorder(problem, kinds) if kinds else None
+    run = train(
+        problem, optimizer, typed, limits, streams, start=start, target=target, progress=progress, observer=recorder
+    )
+    if recorder is None:
+        return run
+    size = registry.optimizers.get(optimizer).population_size(typed)
+    first = starting_rows(problem, size, streams["init"], start)[0]
+    return replace(run, diagnostics=_diagnosed(problem, first, kinds, streams, recorder))
 
 
 def train(
@@ -115,6 +136,7 @@ def train(
     start: nn.Module | Tensor | Run | None = None,
     target: float | None = None,
     progress: Progress | None = None,
+    observer: Observer | None = None,
 ) -> Run:
     """One run from typed parts; `streams` holds the seeds of `init`, `data` and `optimizer`."""
     algorithm = registry.optimizers.get(kind)
@@ -129,7 +151,9 @@ def train(
         bounds=problem.bounds,
         groups=problem.groups,
     )
-    loop = Loop(problem, optimizer, rows, budget, seed=streams["data"], target=target, progress=progress)
+    loop = Loop(
+        problem, optimizer, rows, budget, seed=streams["data"], target=target, progress=progress, observer=observer
+    )
     outcome = loop.run()
     return _finished(problem, outcome.trace, torch.as_tensor(outcome.best), loop.ledger)
 
@@ -164,6 +188,16 @@ def starting_rows(problem: Problem, count: int, seed: int, start: nn.Module | Te
     noise = generator(seed, "warm start").standard_normal((count, problem.dim))
     noise[0] = 0.0
     return given + WARM_START_SPREAD * problem.scale * torch.as_tensor(noise).to(problem.scale)
+
+
+def _diagnosed(
+    problem: Problem, first: Tensor, kinds: tuple[str, ...], streams: Mapping[str, int], recorder: Recorder
+) -> pd.DataFrame:
+    """The measurements at the start and along the run; one warning for each kind that failed."""
+    rows, failures = start_rows(problem, kinds, first, init=streams["init"], data=streams["data"])
+    for kind, reason in {**recorder.failures, **failures}.items():
+        warnings.warn(f"diagnostics: no {kind}, because of {reason}", DiagnosticsWarning, stacklevel=3)
+    return pd.DataFrame([*rows, *recorder.rows], columns=COLUMNS)
 
 
 def _budget(limits: Mapping[str, float]) -> Budget:

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -392,3 +393,62 @@ def test_ctrl_c_leaves_a_folder_that_the_same_command_completes(tmp_path, study_
     for one, other in ((found.runs, finished.runs), (found.curves, finished.curves)):
         assert one.drop(columns=measured).equals(other.drop(columns=measured))
     assert not [path.name for path in runs.iterdir() if not re.fullmatch("[0-9a-f]{16}", path.name)]
+
+
+# ------------------------------------------------------------------------------ diagnoses
+
+DIAGNOSED = changed(
+    "optimizers:",
+    "  bowl:\n    function: {name: sphere, dim: 3}\noptimizers:",
+    changed("[4]}", "[5, 4], activation: sigmoid, norm: {grid: [none, batch]}}"),
+)
+
+
+def test_a_diagnosis_shows_every_layer_within_80_columns_and_writes_nothing(gfopt_command, monkeypatch):
+    monkeypatch.setattr(cli.out, "width", 80)
+    Path("s.yaml").write_text(DIAGNOSED)
+    before = content()
+    code, out, err = gfopt_command("diagnose", "s.yaml", "--repeats", "1")
+    assert code == 0, err
+    assert content() == before
+    assert max(len(line) for line in out.splitlines()) <= 80
+    for cell in ("flowers[network.norm=none]", "flowers[network.norm=batch]", "bowl"):
+        assert cell in out
+    assert "it has no network" in out.split("\nbowl\n")[1]
+    assert out.count("layers.2") == 2
+    assert "backward gain" in out
+    assert "rank correlation of minibatch and full losses" in out
+    assert "weight scale" in out
+
+
+def test_a_diagnosis_as_json_and_as_a_table(gfopt_command):
+    Path("s.yaml").write_text(DIAGNOSED)
+    arguments = ("diagnose", "s.yaml", "--problem", "flowers", "--repeats", "1", "--set", "seed=4")
+    code, out, err = gfopt_command(*arguments, "--json", "--out", "d.csv")
+    assert code == 0, err
+    told = json.loads(out)
+    table = pd.read_csv("d.csv", keep_default_na=False)
+    assert len(told["diagnostics"]) == len(table) > 50
+    assert {row["quantity"] for row in told["diagnostics"]} == set(table["quantity"])
+    assert all(set(found) == {"topic", "panel", "text"} for found in told["findings"])
+    assert gfopt_command(*arguments, "--out", "d.parquet")[0] == 0
+    again = pd.read_parquet("d.parquet")
+    assert again["value"].to_numpy() == pytest.approx(pd.read_csv("d.csv")["value"].to_numpy(), nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--problem", "flower"], "Did you mean 'flowers'?"),
+        (["--out", "d.xlsx"], "--out: expected a file that ends in .csv or .parquet, got 'd.xlsx'"),
+        (["--out", "missing/d.csv"], "missing/d.csv: cannot be written"),
+        (["--repeats", "0"], "--repeats"),
+        (["--set", "problems.flowers.network.hiden=[3]"], "hiden"),
+    ],
+)
+def test_a_diagnosis_of_wrong_input_is_one_message(arguments, message, gfopt_command):
+    Path("s.yaml").write_text(DIAGNOSED)
+    before = content()
+    code, _, err = gfopt_command("diagnose", "s.yaml", *arguments)
+    assert (code, content()) == (2, before)
+    assert message in " ".join(err.split())

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "registry": {"errors"},
     "options": {"errors"},
     "trace": {"errors"},
-    "config": {"errors", "registry", "trace", "data"},  # the options of data sets; loads no torch
+    "config": {"errors", "registry", "trace", "data", "diagnostics"},  # options and names; loads no torch
     "nn": {"errors", "options", "registry", "rng", "types"},
     "data": {"errors", "options", "registry", "rng", "types"},
     "engine": {"errors", "rng", "types", "nn"},
@@ -28,11 +28,11 @@ MAY_IMPORT = {
     "optimizers": {"errors", "options", "registry", "rng", "types"},
     "loop": {"errors", "trace", "types", "problems", "optimizers"},
     "store": {"errors", "trace"},
-    "analysis": {"errors", "trace"},
+    "analysis": {"errors", "trace", "diagnostics"},  # the names of what is measured; loads no torch
     "diagnostics": {"errors", "rng", "nn", "problems", "engine"},
     "report": {"errors", "analysis"},
     "plot": {"errors", "analysis", "report"},
-    "run": FOUNDATION | {"loop", "problems", "optimizers"},
+    "run": FOUNDATION | {"diagnostics", "loop", "problems", "optimizers"},
     "models": {"errors", "nn"},
     "results": {"errors", "analysis", "store", "models", "trace"},
     "study": FOUNDATION

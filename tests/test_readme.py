@@ -18,6 +18,8 @@ import typer.main
 import gfopt
 from gfopt import config
 from gfopt.cli import app, main
+from gfopt.diagnostics.kinds import KINDS
+from gfopt.diagnostics.quantities import QUANTITIES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -153,6 +155,19 @@ def test_the_table_names_every_command_and_option():
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_table_of_diagnostics_is_what_is_measured():
+    table = re.search(r"\| asked for as \| quantity .*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
+    assert table is not None
+    told = [[part.strip() for part in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table[1].splitlines()]
+    wanted = [
+        [f"`{name}`", f"`{quantity}`", f"{about.meaning} ({about.unit})".replace("|", r"\|"), ", ".join(kind.when)]
+        for name, kind in KINDS.items()
+        for quantity in kind.quantities
+        for about in [QUANTITIES[quantity]]
+    ]
+    assert told == wanted
 
 
 def test_budget_units_of_the_table_exist():

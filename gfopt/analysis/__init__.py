@@ -3,6 +3,7 @@
 from gfopt.analysis.curves import StepCurve, curve_table, step_curves
 from gfopt.analysis.effects import normalization_effect
 from gfopt.analysis.escape import unaided_gain
+from gfopt.analysis.finding import Finding
 from gfopt.analysis.frames import (
     AXES,
     Cell,
@@ -15,6 +16,8 @@ from gfopt.analysis.frames import (
 from gfopt.analysis.goals import Baseline, baseline_name, choose_baseline, targets
 from gfopt.analysis.gradients import gradient_profile, gradient_ratio
 from gfopt.analysis.leaders import winners
+from gfopt.analysis.measured import measured_table, recorded_quantities, trajectories
+from gfopt.analysis.norms import norm_name
 from gfopt.analysis.overview import run_times, summary
 from gfopt.analysis.paired import Paired, holm, paired_comparison, repeats_needed
 from gfopt.analysis.statistics import (
@@ -25,7 +28,8 @@ from gfopt.analysis.statistics import (
     probability_of_improvement,
     success_rate,
 )
-from gfopt.analysis.verdict import Finding, findings, verdicts
+from gfopt.analysis.verdict import brief, findings, verdicts
+from gfopt.analysis.why import explain
 
 __all__ = [
     "AXES",
@@ -36,12 +40,14 @@ __all__ = [
     "StepCurve",
     "baseline_name",
     "bootstrap_interval",
+    "brief",
     "cell_columns",
     "choose_baseline",
     "critical_difference",
     "curve_table",
     "ecdf",
     "expected_running_time",
+    "explain",
     "final_values",
     "findings",
     "gradient_profile",
@@ -49,9 +55,12 @@ __all__ = [
     "headline",
     "higher_is_better",
     "holm",
+    "measured_table",
+    "norm_name",
     "normalization_effect",
     "paired_comparison",
     "probability_of_improvement",
+    "recorded_quantities",
     "repeats_needed",
     "run_times",
     "split_cells",
@@ -59,6 +68,7 @@ __all__ = [
     "success_rate",
     "summary",
     "targets",
+    "trajectories",
     "unaided_gain",
     "verdicts",
     "winners",

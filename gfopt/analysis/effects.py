@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from gfopt.analysis.frames import arms, as_loss, final_values, gradient_optimizers, headline, split_cells
+from gfopt.analysis.norms import NONE
 from gfopt.analysis.paired import paired_comparison
 from gfopt.analysis.statistics import Floats, bootstrap_interval
 
-NONE = "none"
 _COLUMNS = [
     "problem",
     "panel",

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from gfopt.analysis.curves import StepCurve, any_cost, step_curves
-from gfopt.analysis.effects import NONE
 from gfopt.analysis.frames import Cell, arms, as_loss, gradient_optimizers, split_cells
 from gfopt.analysis.leaders import curve_metric
+from gfopt.analysis.norms import NONE
 
 _COLUMNS = ["problem", "panel", "optimizer", "gradients", "gain", "best", "best_norm"]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gfopt.analysis.norms import norm_names
 from gfopt.analysis.statistics import Floats
 from gfopt.errors import DataError, expectation
 
@@ -36,14 +37,16 @@ class Cell:
     Attributes:
         problem: its name.
         grid: `(column, value as text)` for every grid option that applies.
-        norm: the value of the normalization option, if the study varies one.
+        norm: the name of the normalization (`norms.norm_name`), if the study varies one.
         names: short names of the grid options.
+        shown: the values as they read, a normalization by its name.
     """
 
     problem: str
     grid: tuple[tuple[str, str], ...] = ()
     norm: str | None = None
     names: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
     @property
     def panel(self) -> str:
@@ -56,8 +59,8 @@ class Cell:
         return self._joined(with_norm=True)
 
     def _joined(self, *, with_norm: bool) -> str:
-        pairs = zip(self.names, self.grid, strict=True)
-        shown = [f"{name}={value}" for name, (column, value) in pairs if with_norm or not is_norm(column)]
+        parts = zip(self.names, self.grid, self.shown, strict=True)
+        shown = [f"{name}={value}" for name, (column, _), value in parts if with_norm or not is_norm(column)]
         return ", ".join([self.problem, *shown])
 
 
@@ -90,13 +93,22 @@ def split_cells(frame: pd.DataFrame) -> list[tuple[Cell, pd.DataFrame]]:
     columns = cell_columns(frame)
     names = dict(zip(columns, short_names(columns), strict=True))
     keys = [frame["problem"].astype(str), *(frame[column].map(text) for column in columns)]
+    read = {
+        column: norm_names(values.unique()) for column, values in zip(columns, keys[1:], strict=True) if is_norm(column)
+    }
     found = []
     for key, rows in frame.groupby(keys, sort=False):
         values = key if isinstance(key, tuple) else (key,)
         grid = tuple((c, str(v)) for c, v in zip(columns, values[1:], strict=True) if v != "")
-        norm = next((value for column, value in grid if is_norm(column)), None)
-        found.append((Cell(str(values[0]), grid, norm, tuple(names[c] for c, _ in grid)), rows))
+        norm = next((read[column][value] for column, value in grid if is_norm(column)), None)
+        shown = tuple(_enclosed(read[c][v]) if is_norm(c) else v for c, v in grid)
+        found.append((Cell(str(values[0]), grid, norm, tuple(names[c] for c, _ in grid), shown), rows))
     return found
+
+
+def _enclosed(name: str) -> str:
+    """A name with commas in brackets, as parts of a label are separated by commas."""
+    return f"[{name}]" if ", " in name.partition(" (")[0] else name
 
 
 def arms(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

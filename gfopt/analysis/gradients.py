@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from gfopt.analysis.frames import split_cells
+from gfopt.analysis.measured import at_start, measured
 
 _PROFILE = ["problem", "panel", "cell", "norm", "layer", "name", "value", "low", "high", "n"]
 
 
 def gradient_profile(diagnostics: pd.DataFrame | None, quantity: str = "gradient_norm") -> pd.DataFrame:
-    """Median over repeats of a per-layer quantity, with its smallest and largest repeat.
+    """Median over repeats of a per-layer quantity before training, with its smallest and largest repeat.
 
     Args:
         diagnostics: long table: `problem`, its grid columns, `repeat`, `quantity`, `layer` (1 is next to
@@ -21,13 +22,10 @@ def gradient_profile(diagnostics: pd.DataFrame | None, quantity: str = "gradient
         One row per cell and layer: `problem`, `panel`, `cell`, `norm`, `layer`, `name`, `value`, `low`,
         `high`, `n` repeats. Layers whose value is missing are left out.
     """
-    if diagnostics is None or diagnostics.empty:
-        return pd.DataFrame(columns=_PROFILE)
     rows = []
-    mine = diagnostics[(diagnostics["quantity"].astype(str) == quantity) & diagnostics["value"].notna()]
-    for cell, members in split_cells(mine):
+    for cell, members in split_cells(at_start(measured(diagnostics, quantity))):
         for layer, group in members.groupby("layer", sort=True):
-            value = group["value"].astype(float)
+            value = group["value"]
             rows.append(
                 {
                     "problem": cell.problem,
@@ -35,7 +33,7 @@ def gradient_profile(diagnostics: pd.DataFrame | None, quantity: str = "gradient
                     "cell": cell.label,
                     "norm": cell.norm,
                     "layer": int(str(layer)),
-                    "name": str(group["name"].iloc[0]) if "name" in group.columns else "",
+                    "name": str(group["name"].iloc[0]),
                     "value": float(value.median()),
                     "low": float(value.min()),
                     "high": float(value.max()),

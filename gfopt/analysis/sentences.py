@@ -11,6 +11,7 @@ import pandas as pd
 from gfopt.analysis.frames import higher_is_better, worst
 from gfopt.analysis.goals import Baseline
 from gfopt.analysis.leaders import ALPHA
+from gfopt.analysis.norms import with_norm
 from gfopt.analysis.paired import repeats_needed
 from gfopt.analysis.wording import AXIS_WORDS, listing, metric_words, number, percent, plural, signed
 from gfopt.errors import suggestion
@@ -57,8 +58,8 @@ def _changes(optimizer: str, rows: pd.DataFrame, names: dict[str, str]) -> str:
     return f"{optimizer} {listing([f'{signed(change)} on {names[panel]}' for change, panel in pairs])}"
 
 
-def normalization(panel: str, best: pd.DataFrame, gain: pd.DataFrame) -> list[str]:
-    """What normalization changes for backprop and for gradient-free search, and who escapes without it."""
+def normalization(panel: str, best: pd.DataFrame) -> list[str]:
+    """What normalization changes for backprop and for gradient-free search."""
     texts = []
     for gradients, who in ((True, "backprop"), (False, "gradient-free search")):
         mine = best[best["gradients"] == gradients]
@@ -68,7 +69,7 @@ def normalization(panel: str, best: pd.DataFrame, gain: pd.DataFrame) -> list[st
             among = int(mine["among"].max())
             choice = f"the most helpful of {among} normalizations" if among > 1 else "normalization"
             texts.append(f"On {panel}, {who} with {choice} (median {metric}): {'; '.join(clauses)}.")
-    return texts + _escape(panel, gain)
+    return texts
 
 
 def _effect(row: dict[Hashable, Any]) -> str:
@@ -83,7 +84,7 @@ def _effect(row: dict[Hashable, Any]) -> str:
     return f"{name} goes from {before} to {after} with {norm} {score}"
 
 
-def _escape(panel: str, gain: pd.DataFrame) -> list[str]:
+def escape(panel: str, gain: pd.DataFrame) -> list[str]:
     """Where backprop stalls without normalization: who makes half of the best improvement all the same."""
     gradients = gain["gradients"].astype(bool)
     free, backprop = gain[~gradients], gain[gradients]
@@ -115,13 +116,6 @@ def gradient(panel: str, ratios: pd.DataFrame) -> list[str]:
 
 def _short_norm(norm: object) -> str:
     return with_norm(norm).removesuffix(" normalization") if norm != "none" else "without normalization"
-
-
-def with_norm(norm: object) -> str:
-    """`with batch normalization`, `without normalization`, or nothing where no norm is varied."""
-    if norm is None or norm is pd.NA or norm != norm:
-        return ""
-    return "without normalization" if norm == "none" else f"with {norm} normalization"
 
 
 def winner(panel: str, ahead: pd.DataFrame, rows: pd.DataFrame) -> list[str]:

@@ -62,7 +62,9 @@ class _Builder:
         self.check_budgets(entries_of["problems"])
         problems = self.problem_cells(entries_of["problems"], grids, budget)
         optimizers = self.optimizer_cells(entries_of["optimizers"], grids)
-        self.check_report([*entries_of["optimizers"], *(cell.name for cell in optimizers)])
+        names = [*entries_of["optimizers"], *(cell.name for cell in optimizers)]
+        self.check_report(names)
+        self.check_chosen(problems, names)
         if settings is None or self.issues:
             return None
         fields = {name: getattr(settings, name) for name in Settings.model_fields}
@@ -159,6 +161,14 @@ class _Builder:
             if ("optimizers", name) in grids:
                 result += cells.optimizer_cells(name, entry, grids["optimizers", name], self.issues)
         return result
+
+    def check_chosen(self, problems: list[ProblemCell], optimizers: list[str]) -> None:
+        for cell in problems:
+            for index, name in enumerate(cell.config.optimizers or ()):
+                if name not in optimizers:
+                    text = expectation("the name of one of the optimizers", name, suggestion(name, optimizers))
+                    issue = cell.issue(("optimizers", index), text)
+                    self.issues += [issue] if issue not in self.issues else []
 
     def check_report(self, optimizers: list[str]) -> None:
         report = validate(Report, self.data.get("report", {}), ("report",), [])

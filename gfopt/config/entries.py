@@ -43,11 +43,12 @@ def problem(given: Any, issues: list[Issue], *, live: bool, allow_code: bool) ->
     if config.sample_weight is not None and not live:
         fix = "Give it from Python, in gfopt.Study(problems=...)."
         issues.append(Issue(("sample_weight",), expectation("no weights in a file", config.sample_weight, fix)))
+    importance = _importance(config.importance, issues)
     if options is not None:
-        _batch_norm(config, options, issues)
+        _batch_statistics(config, options, issues)
     if len(issues) > before:
         return None
-    return config.model_copy(update={"dataset": dataset, "network": network})
+    return config.model_copy(update={"dataset": dataset, "network": network, "importance": importance})
 
 
 def optimizer(given: Any, issues: list[Issue]) -> tuple[str, BaseModel] | None:
@@ -150,6 +151,16 @@ def _dataset(given: Any, issues: list[Issue], *, live: bool) -> Any:
     return dict(given)
 
 
+def _importance(given: Any, issues: list[Issue]) -> dict[str, Any] | None:
+    """The weights against covariate shift as plain data, defaults filled in; `None` for none."""
+    if given is None:
+        return None
+    from gfopt.data import ImportanceOptions  # as in `_dataset`
+
+    options = validate(ImportanceOptions, given, ("importance",), issues)
+    return None if options is None else options.model_dump()
+
+
 def _network(given: Any, issues: list[Issue], *, live: bool, allow_code: bool) -> tuple[Any, BaseModel | None]:
     """The network as the study keeps it, and its typed options if it is a registered one."""
     path: Place = ("network",)
@@ -226,19 +237,16 @@ def _trainable(given: Any, issues: list[Issue], *, live: bool) -> None:
         )
 
 
-def _batch_norm(config: SupervisedConfig, options: BaseModel, issues: list[Issue]) -> None:
+def _batch_statistics(config: SupervisedConfig, options: BaseModel, issues: list[Issue]) -> None:
     """Refuse statistics over a handful of rows: with two rows they leave only a sign."""
-    norm = getattr(options, "norm", None)
-    kind = norm.get("kind") if isinstance(norm, Mapping) else getattr(norm, "kind", norm)
-    small = config.batch_size is not None and config.batch_size < SMALLEST_NORM_BATCH
-    if kind == "batch" and config.bn_mode == "batch" and small:
-        fix = "Use a larger batch, norm: layer, rms or weight, or bn_mode: reference."
-        issues.append(
-            Issue(
-                ("batch_size",),
-                expectation(f"at least {SMALLEST_NORM_BATCH} rows for batch normalization", config.batch_size, fix),
-            )
-        )
+    if config.batch_size is None or config.batch_size >= SMALLEST_NORM_BATCH or config.bn_mode != "batch":
+        return
+    given = getattr(options, "norm", None)
+    for kind in {getattr(norm, "kind", None) for norm in (given if isinstance(given, tuple) else (given,))}:
+        if getattr(registry.norms.get(kind) if kind else None, "of_batch", False):
+            fix = "Use a larger batch, norm: layer, rms or weight, or bn_mode: reference."
+            wanted = f"at least {SMALLEST_NORM_BATCH} rows for {kind} normalization"
+            issues.append(Issue(("batch_size",), expectation(wanted, config.batch_size, fix)))
 
 
 def _is_plain(value: Any) -> bool:

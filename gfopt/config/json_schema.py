@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -21,6 +22,7 @@ from gfopt.config.models import (
     Settings,
     SupervisedConfig,
 )
+from gfopt.diagnostics.kinds import KINDS
 from gfopt.trace import BUDGET_UNITS
 
 Schema = dict[str, Any]
@@ -55,16 +57,17 @@ def json_schema() -> Schema:
     properties["budget"] |= {"$ref": "#/$defs/Budget"}
     properties["problems"] |= _section({"anyOf": [_ref("problem.data"), _ref("problem.function")]})
     properties["optimizers"] |= _section(_chosen("optimizer", "kind", registry.optimizers.names()))
+    properties["diagnostics"]["items"] = {"enum": list(KINDS)}
     properties["report"] = _ref("Report") | {"description": properties["report"]["description"]}
     return {"$schema": DIALECT, **settings, "title": "gfopt study", "$defs": definitions}
 
 
 def _option_models() -> dict[str, type[BaseModel]]:
     """The options of everything that has a name, by `optimizer.adam`."""
-    from gfopt.data import FileOptions, named_options
+    from gfopt.data import FileOptions, ImportanceOptions, named_options
 
-    models: dict[str, type[BaseModel]] = {"dataset file": FileOptions}
-    for known in (registry.optimizers, registry.networks):
+    models: dict[str, type[BaseModel]] = {"dataset file": FileOptions, "importance": ImportanceOptions}
+    for known in (registry.optimizers, registry.networks, registry.norms):
         models |= {f"{known.kind}.{name}": known.get(name).options_class for name in known.names()}
     return models | {f"dataset.{name}": named_options(name) for name in registry.datasets.names()}
 
@@ -78,8 +81,10 @@ def _definitions(models: dict[str, type[BaseModel]]) -> dict[str, Schema]:
     for key, model in models.items():
         name = str(references[model, "validation"]["$ref"]).rpartition("/")[2]
         result[key] = _described(found[name], model)
-    inner = {name: schema for name, schema in found.items() if name not in {m.__name__ for m in unique}}
-    return {**result, **inner}
+    # pydantic lists the models behind an option that says its own schema too, though nothing refers to them.
+    text = json.dumps(made)
+    inner = {name: schema for name, schema in found.items() if f'"#/$defs/{name}"' in text}
+    return {**result, **{name: schema for name, schema in inner.items() if name not in {m.__name__ for m in unique}}}
 
 
 def _described(schema: Schema, model: type[BaseModel]) -> Schema:
@@ -102,18 +107,28 @@ def _specialize(definitions: dict[str, Schema], options: Iterable[str]) -> None:
     """Say what pydantic cannot know: which names exist, and what stands behind each."""
     for key in options:
         kind, _, name = key.partition(".")
-        if kind in ("optimizer", "network"):
+        if kind in ("optimizer", "network", "norm"):
             schema = definitions[key]
-            schema["properties"] = {"kind": {"const": name}, **schema["properties"]}
-            schema["required"] = ["kind", *schema.get("required", [])]
+            schema["properties"] = {**schema["properties"], "kind": {"const": name}}
+            schema["required"] = sorted({"kind", *schema.get("required", [])})
         if kind == "network" and "norm" in definitions[key]["properties"]:
-            definitions[key]["properties"]["norm"]["enum"] = list(registry.norms.names())
+            definitions[key]["properties"]["norm"] |= _norm()
     definitions["Function"]["properties"]["name"]["enum"] = list(registry.functions.names())
     definitions["Report"]["properties"]["axis"]["enum"] = list(BUDGET_UNITS)
     definitions["Budget"] = _budget()
     definitions["problem.function"]["properties"]["budget"] |= _ref("Budget")
     definitions["problem.data"]["properties"]["budget"] |= _ref("Budget")
+    weights = definitions["importance"]["properties"]["weights"]
+    weights["enum"] = [*weights["enum"], True]  # YAML reads `true` as a truth value
+    del weights["type"]
     _specialize_problem(definitions["problem.data"]["properties"], definitions["Objective"]["properties"])
+
+
+def _norm() -> Schema:
+    """A norm in any of its spellings: one for all layers, or a list."""
+    names = list(registry.norms.names())
+    one = [{"enum": names}, _chosen("norm", "kind", names)]
+    return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]}
 
 
 def _specialize_problem(problem: Schema, objective: Schema) -> None:
@@ -133,6 +148,7 @@ def _specialize_problem(problem: Schema, objective: Schema) -> None:
     problem["loss"] |= {"anyOf": losses}
     objective["loss"] |= {"anyOf": losses}
     objective["surrogate"] |= {"anyOf": [*losses, {"type": "null"}]}
+    problem["importance"] |= {"anyOf": [_ref("importance"), {"type": "null"}]}
     patterns = {"type": "array", "items": {"type": "string"}, "minItems": 1}
     problem["trainable"] |= {"anyOf": [{"type": "string"}, patterns, {"type": "null"}]}
 

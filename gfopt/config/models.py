@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gfopt import registry
+from gfopt.diagnostics import kinds
 from gfopt.errors import ConfigError, expectation, suggestion
 from gfopt.trace import BUDGET_UNITS
 
@@ -41,6 +42,10 @@ def _check_axis(axis: str) -> str:
     if axis not in BUDGET_UNITS:
         raise ConfigError(expectation(f"one of {', '.join(BUDGET_UNITS)}", axis, suggestion(axis, BUDGET_UNITS)))
     return axis
+
+
+def _check_diagnostics(names: list[str]) -> list[str]:
+    return list(kinds.checked(names))
 
 
 class Frozen(BaseModel):
@@ -118,12 +123,22 @@ class SupervisedConfig(Frozen):
     loss: Any = Field("cross_entropy", description="what is minimized")
     objective: Objective | None = Field(None, description="a loss to report, with a surrogate that has a gradient")
     batch_size: int | None = Field(None, ge=1, description="rows per evaluation; null: the whole training set")
+    batch_order: Literal["shuffled", "sorted"] = Field(
+        "shuffled", description="of the training rows: shuffled in every epoch, or sorted by target and always the same"
+    )
+    dropout: Literal["shared", "member"] = Field(
+        "shared", description="whether all members of a population drop the same units, or each its own"
+    )
     bn_mode: Literal["batch", "reference", "running"] = Field(
         "batch", description="whose statistics batch normalization uses while training"
     )
     trainable: Any = Field(None, description="patterns of the parameters that are trained, as `head.*`; null: all")
     sample_weight: Any = Field(None, description="weights of the training rows; from Python only")
+    importance: Any = Field(None, description="weights of the training rows against covariate shift")
     subspace: Subspace | None = Field(None, description="train in a random subspace")
+    optimizers: list[str] | None = Field(
+        None, min_length=1, description="names of the optimizers that train it; null: all of the study's"
+    )
     budget: Any = Field(None, description="the problem's own budget")
 
 
@@ -132,6 +147,9 @@ class FunctionConfig(Frozen):
 
     function: Function = Field(description="the function to minimize")
     subspace: Subspace | None = Field(None, description="search in a random subspace")
+    optimizers: list[str] | None = Field(
+        None, min_length=1, description="names of the optimizers that train it; null: all of the study's"
+    )
     budget: Any = Field(None, description="the problem's own budget")
 
 
@@ -160,4 +178,9 @@ class Settings(Frozen):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the networks run")
     problems: Any = Field(description="what is trained, by name", examples=["problems: {mine: {...}}"])
     optimizers: Any = Field(description="what trains, by name", examples=["optimizers: {adam: {kind: adam}}"])
+    diagnostics: Annotated[list[str], AfterValidator(_check_diagnostics)] = Field(
+        list(kinds.DEFAULT),
+        description="what is measured at the starts and along the runs, outside the clock",
+        examples=["[gradient-flow, saturation]"],
+    )
     report: Report = Field(default_factory=Report, description="what the report compares with")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import SkipValidation
@@ -9,6 +10,7 @@ from pydantic import SkipValidation
 from gfopt.config.cells import OptimizerCell, ProblemCell
 from gfopt.config.models import Settings
 from gfopt.config.plain import copy
+from gfopt.diagnostics import kinds
 from gfopt.trace import Budget
 
 
@@ -32,7 +34,15 @@ class StudyConfig(Settings):
     @property
     def runs(self) -> int:
         """How many runs the study has."""
-        return len(self.problem_cells) * len(self.optimizer_cells) * self.repeats
+        return sum(1 for _ in self.pairs()) * self.repeats
+
+    def pairs(self) -> Iterator[tuple[ProblemCell, OptimizerCell]]:
+        """Each problem cell with each optimizer cell that trains it."""
+        for problem in self.problem_cells:
+            for optimizer in self.optimizer_cells:
+                chosen = problem.config.optimizers
+                if chosen is None or optimizer.base in chosen or optimizer.name in chosen:
+                    yield problem, optimizer
 
     @property
     def baseline(self) -> tuple[str, ...]:
@@ -48,6 +58,8 @@ class StudyConfig(Settings):
         if self.budget is not None:
             data["budget"] = self.budget.limits()
         data |= {"threads": self.threads, "dtype": self.dtype, "device": self.device}
+        if self.diagnostics != list(kinds.DEFAULT):
+            data["diagnostics"] = list(self.diagnostics)
         data |= {"problems": copy(self.problems), "optimizers": copy(self.optimizers)}
         return data | {"report": self.report.model_dump(mode="json")}
 

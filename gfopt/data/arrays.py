@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from gfopt.data.assemble import Part, Preparation, assemble
 from gfopt.data.columns import features_of, target_of
 from gfopt.data.dataset import Dataset, Inputs, Task
+from gfopt.data.shift import ShiftOptions, shift_options
 from gfopt.data.source import RawData
 from gfopt.data.targets import encode_target
 from gfopt.errors import DataError, expectation, located
@@ -25,12 +28,14 @@ def from_arrays(
     name: str = "arrays",
     test: tuple[object, object] | None = None,
     validation: tuple[object, object] | None = None,
+    shift: Mapping[str, object] | ShiftOptions | None = None,
 ) -> Dataset:
     """A data set from arrays, CPU or GPU tensors, lists, or pandas objects.
 
     Args:
         X: `(N, ...)` numbers of any rank; `(N,)` is one feature, `(N, 1)`.
-        y: `(N,)` labels or numbers, or `(N, K)` numbers.
+        y: `(N,)` labels or numbers, or `(N, K)` numbers. For X `(N, T, F)` also a target at every step: `(N, T, K)`
+            numbers, or, with `task="classification"`, `(N, T)` labels.
         test_fraction: share of all rows that judge; not used with `test`.
         validation_fraction: share of all rows that choose between runs; not used with `validation`.
         task: by default text, bools and integers of at most 20 distinct values are classes, other numbers a
@@ -42,13 +47,14 @@ def from_arrays(
         name: what messages and tables call the data.
         test: `(X, y)` of test rows of your own.
         validation: `(X, y)` of validation rows of your own.
+        shift: covariate shift on purpose, as `{"kind": "split-by-feature"}`; see `gfopt.data.ShiftOptions`.
 
     Raises:
         ConfigError: for an argument out of range.
         DataError: for unequal lengths, no rows, NaN, infinities, text or objects among the inputs, a single
             class, or fewer rows of a class than parts of the split.
     """
-    how = Preparation(test_fraction, validation_fraction, seed, scale)
+    how = Preparation(test_fraction, validation_fraction, seed, scale, shift_options(shift))
     with located(name):
         raw = raw_of(X, y, task)
         parts = {}
@@ -68,7 +74,7 @@ def raw_of(x: object, y: object, task: Task | None, places: tuple[str, str] = ("
     values = _target_values(y, task, places[1])
     _same_length(inputs, values, places)
     with located(places[1]):
-        target = encode_target(values, task)
+        target = encode_target(values, task, steps=_steps(inputs))
     return RawData(target.task, inputs, target.values, target.classes, names)
 
 
@@ -83,10 +89,15 @@ def _held_out(given: tuple[object, object], raw: RawData) -> Part:
     if names and raw.feature_names and names != raw.feature_names:
         raise DataError("X: " + expectation(f"the columns {raw.feature_names} as for training", names))
     with located("y"):
-        target = encode_target(values, raw.task, raw.classes)
+        target = encode_target(values, raw.task, raw.classes, _steps(inputs) if raw.y.ndim > 1 else None)
         if target.values.shape[1:] != raw.y.shape[1:]:
             raise DataError(expectation(f"rows of shape {raw.y.shape[1:]} as for training", target.values.shape[1:]))
     return inputs, target.values
+
+
+def _steps(inputs: Inputs) -> int | None:
+    """Steps of a row where it is a sequence `(T, F)`."""
+    return inputs.shape[1] if inputs.ndim == 3 else None
 
 
 def _inputs(x: object, place: str = "X") -> tuple[Inputs, tuple[str, ...]]:

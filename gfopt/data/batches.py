@@ -11,7 +11,9 @@ from gfopt import rng
 from gfopt.errors import ConfigError, DataError, expectation
 
 
-def batch_rows(count: int, batch_size: int | None, seed: int, step: int) -> NDArray[np.int64]:
+def batch_rows(
+    count: int, batch_size: int | None, seed: int, step: int, order: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """`(batch_size,)` row numbers of minibatch `step`, read-only.
 
     Each epoch is one permutation of all rows, from a stream of its own. All batches have exactly `batch_size`
@@ -23,6 +25,7 @@ def batch_rows(count: int, batch_size: int | None, seed: int, step: int) -> NDAr
         batch_size: rows of a batch; `None` or `count` gives all rows in order, at every step.
         seed: the stream; other seeds give other permutations.
         step: number of the batch, from 0, over all epochs.
+        order: `(count,)` the rows in the order that every epoch takes them in, unshuffled; `None` shuffles.
 
     Raises:
         DataError: if `batch_size` exceeds the number of rows.
@@ -38,7 +41,8 @@ def batch_rows(count: int, batch_size: int | None, seed: int, step: int) -> NDAr
         raise DataError("batch_size: " + expectation(f"at most the {count} training rows", batch_size, fix))
     epoch, position = divmod(int(step), int(count) // int(batch_size))
     start = position * int(batch_size)
-    return _permutation(int(count), int(seed), epoch)[start : start + int(batch_size)]
+    epoch_rows = _permutation(int(count), int(seed), epoch) if order is None else order
+    return epoch_rows[start : start + int(batch_size)]
 
 
 @lru_cache(maxsize=4)

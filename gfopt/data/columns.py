@@ -13,6 +13,8 @@ from gfopt.data.dataset import Inputs, Task
 from gfopt.data.targets import AS_CLASSES
 from gfopt.errors import DataError, expectation, located
 
+MOST_CATEGORIES = 1000  # a column with more is an identifier or free text
+
 _NUMBERS = (int, float, np.number, np.bool_, Decimal)
 
 
@@ -32,6 +34,22 @@ def features_of(table: pd.DataFrame) -> tuple[Inputs, tuple[str, ...]]:
         with located(f"column {name!r}"):
             columns.append(_numbers(table.iloc[:, index]))
     return np.stack(columns, axis=1), names
+
+
+def one_hot(column: pd.Series) -> pd.DataFrame:
+    """A column of 0 and 1 for each category that occurs, named `column=category`, in the order of their text.
+
+    Raises:
+        DataError: for an empty cell, and for more than 1000 categories.
+    """
+    missing = np.flatnonzero(column.isna().to_numpy())
+    if len(missing):
+        _missing(int(missing[0]))
+    text = column.astype(str)
+    count = text.nunique()
+    if count > MOST_CATEGORIES:
+        raise DataError(expectation(f"at most {MOST_CATEGORIES} categories", f"`{count}`", "Drop the column."))
+    return pd.get_dummies(text, prefix=str(column.name), prefix_sep="=", dtype=np.float64)
 
 
 def target_of(column: pd.Series, task: Task | None) -> np.ndarray:

@@ -15,7 +15,7 @@ from gfopt.errors import DataError, ShapeError, expectation, suggestion
 
 Task = Literal["classification", "regression"]
 Inputs = NDArray[np.float64]
-Targets = np.ndarray  # (N,) int64 class indices, or (N,) or (N, K) float64 quantities
+Targets = np.ndarray  # (N,) or (N, T) int64 class indices, or (N,), (N, K) or (N, T, K) float64 quantities
 
 PARTS = ("train", "validation", "test")
 
@@ -37,24 +37,32 @@ class Scaling:
         object.__setattr__(self, "scale", _frozen(np.asarray(self.scale, dtype=np.float64)))
 
     @classmethod
-    def fit(cls, values: Inputs) -> Scaling:
+    def fit(cls, values: Inputs, shared: tuple[int, ...] = ()) -> Scaling:
         """The scaling that gives `values` `(N, ...)` mean 0 and standard deviation 1, entry by entry.
 
         An entry that is the same in all rows gets its own value as mean, and scale 1. So it becomes exactly
         0; a standard deviation of rounding errors would turn the first other value into a huge outlier.
 
+        Args:
+            values: `(N, ...)`.
+            shared: axes of a row along which all entries have one mean and one scale.
+
         Raises:
             DataError: if the values are so large that their variance overflows.
         """
+        axes = (0, *(axis + 1 for axis in shared))
         with np.errstate(over="ignore", invalid="ignore"):
-            mean, scale = values.mean(axis=0), values.std(axis=0)
-        constant = (values == values[0]).all(axis=0) | (scale == 0)
+            mean, scale = values.mean(axis=axes, keepdims=True)[0], values.std(axis=axes, keepdims=True)[0]
+        first = values[(slice(1), *(slice(1 if axis in shared else None) for axis in range(values.ndim - 1)))]
+        constant = (values == first).all(axis=axes, keepdims=True)[0] | (scale == 0)
         if not (np.isfinite(scale) | constant).all():
             largest = float(np.abs(values).max())
             raise DataError(
                 expectation("values with a finite variance", f"`{largest:g}`", "Give them in a larger unit.")
             )
-        return cls(np.where(constant, values[0], mean), np.where(constant, 1.0, scale))
+        row = values.shape[1:]
+        mean, scale = np.where(constant, first[0], mean), np.where(constant, 1.0, scale)
+        return cls(np.broadcast_to(mean, row).copy(), np.broadcast_to(scale, row).copy())
 
     @classmethod
     def identity(cls, shape: tuple[int, ...]) -> Scaling:
@@ -80,11 +88,15 @@ class Dataset:
         name: what messages and tables call it.
         task: `classification` or `regression`.
         x_train, x_validation, x_test: `(N, ...)` inputs; the two held-out ones may have 0 rows.
-        y_train, y_validation, y_test: `(N,)` class indices from 0, or `(N,)` or `(N, K)` scaled targets.
+        y_train, y_validation, y_test: `(N,)` class indices from 0, or `(N,)` or `(N, K)` scaled targets; with a
+            target at each of `T` steps `(N, T)` class indices or `(N, T, K)` scaled targets.
         input_scaling: what was done to the inputs; fitted on the training rows only.
         target_scaling: what was done to the targets of a regression, fitted alike; changes nothing otherwise.
         classes: labels in the order of their indices; empty for a regression.
         feature_names: names of the columns of two-dimensional inputs; empty where there are none.
+        importance: `(N,)` true ratios of the density of inputs among test rows to that among training rows, for
+            each training row, up to a constant; `None` where they are not known.
+        importance_validation: the same for each validation row.
     """
 
     name: str
@@ -99,6 +111,8 @@ class Dataset:
     target_scaling: Scaling = field(repr=False)
     classes: tuple[str | int | float | bool, ...] = ()
     feature_names: tuple[str, ...] = ()
+    importance: Inputs | None = field(default=None, repr=False)
+    importance_validation: Inputs | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -110,10 +124,17 @@ class Dataset:
             object.__setattr__(self, f"x_{part}", _frozen(x))
             object.__setattr__(self, f"y_{part}", _frozen(y))
             self._check(part, x, y)
+        for name, x in (("importance", self.x_train), ("importance_validation", self.x_validation)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _frozen(_checked_ratios(name, getattr(self, name), len(x))))
 
     def _check(self, part: str, x: Inputs, y: Targets) -> None:
         if len(x) != len(y):
             raise ShapeError(f"y_{part}: expected {len(x)} rows as in x_{part}, got {len(y)}")
+        most = 2 if self.task == "classification" else 3
+        if not 1 <= y.ndim <= most:
+            wanted = "(N,) or (N, T)" if most == 2 else "(N,), (N, K) or (N, T, K)"
+            raise ShapeError(f"y_{part}: expected shape {wanted}, got {y.shape}")
         if x.shape[1:] != self.x_train.shape[1:] or y.shape[1:] != self.y_train.shape[1:]:
             raise ShapeError(f"{part}: expected rows of the same shape as in the training part")
         if part == "train" and len(x) == 0:
@@ -130,6 +151,7 @@ class Dataset:
     def __repr__(self) -> str:
         rows = ", ".join(f"{part} {len(getattr(self, f'x_{part}'))}" for part in PARTS)
         kind = f"{len(self.classes)} classes" if self.classes else f"{self.targets} target(s)"
+        kind += f" at {self.steps} steps" if self.steps else ""
         return f"Dataset({self.name!r}, {self.task}, {rows}, input {self.input_shape}, {kind})"
 
     @property
@@ -140,7 +162,12 @@ class Dataset:
     @property
     def targets(self) -> int:
         """Number of target columns; 1 for class indices."""
-        return 1 if self.y_train.ndim == 1 else self.y_train.shape[1]
+        return 1 if self.task == "classification" or self.y_train.ndim == 1 else self.y_train.shape[-1]
+
+    @property
+    def steps(self) -> int | None:
+        """Number of steps of a row that have a target each; `None` for one target a row."""
+        return self.y_train.shape[1] if self.y_train.ndim == (2 if self.task == "classification" else 3) else None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -167,14 +194,26 @@ class Dataset:
             for values in (getattr(self, f"x_{part}"), getattr(self, f"y_{part}")):
                 digest.update(f"{part} {values.shape} {values.dtype.kind}".encode())
                 digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
+        for name in ("importance", "importance_validation"):
+            if getattr(self, name) is not None:
+                digest.update(f"{name} ".encode() + getattr(self, name).astype("<f8", copy=False).tobytes())
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """A sha256 in hexadecimal over arrays, task and classes; equal content gives equal fingerprints.
+        """A sha256 in hexadecimal over arrays, true ratios, task and classes; equal content gives equal fingerprints.
 
         Names and scalings are not part of it.
         """
         return self._digest
+
+
+def _checked_ratios(name: str, values: object, count: int) -> Inputs:
+    ratios = np.ascontiguousarray(values, dtype=np.float64)
+    if ratios.shape != (count,):
+        raise ShapeError(f"{name}: expected shape ({count},), one ratio a row, got {ratios.shape}")
+    if not np.isfinite(ratios).all() or (ratios < 0).any():
+        raise DataError(f"{name}: " + expectation("finite ratios of at least 0", "`others among them`"))
+    return ratios
 
 
 def _frozen(values: np.ndarray) -> np.ndarray:

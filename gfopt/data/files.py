@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from gfopt.data.arrays import raw_of
 from gfopt.data.assemble import Preparation, assemble
 from gfopt.data.columns import check_names, features_of, target_of
 from gfopt.data.dataset import Dataset, Task
+from gfopt.data.shift import ShiftOptions, shift_options
 from gfopt.data.source import RawData
 from gfopt.data.targets import encode_target
 from gfopt.errors import DataError, expectation, located, suggestion
@@ -32,6 +33,7 @@ def from_file(
     validation_fraction: float = 0.1,
     seed: int = 0,
     scale: bool = True,
+    shift: Mapping[str, object] | ShiftOptions | None = None,
 ) -> Dataset:
     """A data set from a file; its name is the file's name without suffix.
 
@@ -49,13 +51,14 @@ def from_file(
         validation_fraction: share of all rows that choose between runs.
         seed: the split depends on it and on the data alone.
         scale: as for `from_arrays`.
+        shift: as for `from_arrays`.
 
     Raises:
         ConfigError: for an argument out of range.
         DataError: naming the file, and column and row of the first cell that cannot be used; rows count from
             1, the header not counted.
     """
-    how = Preparation(test_fraction, validation_fraction, seed, scale)
+    how = Preparation(test_fraction, validation_fraction, seed, scale, shift_options(shift))
     file = Path(path).expanduser()
     with located(str(path)):
         reader = _READERS.get(file.suffix.lower())

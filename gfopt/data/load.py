@@ -13,6 +13,7 @@ from gfopt import registry
 from gfopt.data.assemble import Preparation, assemble
 from gfopt.data.dataset import Dataset, Task
 from gfopt.data.files import from_file
+from gfopt.data.shift import ShiftOptions, shift_options
 from gfopt.data.source import Source, SourceOptions
 from gfopt.data.splits import check_fractions
 from gfopt.errors import ConfigError, expectation, located
@@ -29,6 +30,7 @@ class DatasetOptions(BaseModel):
     test_fraction: float = Field(0.2, ge=0, lt=1, description="share of all rows that judge; 0 for none")
     validation_fraction: float = Field(0.1, ge=0, lt=1, description="share of all rows that choose between runs")
     scale: bool = Field(True, description="mean 0 and standard deviation 1 over the training rows")
+    shift: ShiftOptions | None = Field(None, description="covariate shift between training and test rows")
 
 
 class FileOptions(DatasetOptions):
@@ -81,6 +83,7 @@ def load_dataset(
     validation_fraction: float = 0.1,
     seed: int = 0,
     scale: bool = True,
+    shift: Mapping[str, object] | ShiftOptions | None = None,
     **options: object,
 ) -> Dataset:
     """The data set of that name, split and scaled; `sources()` lists them.
@@ -92,13 +95,15 @@ def load_dataset(
         seed: the split depends on it and on the data alone; generated data depend on it too.
         scale: give every input, and the targets of a regression, mean 0 and standard deviation 1 over the
             training rows.
+        shift: covariate shift on purpose, as `{"kind": "biased-resampling", "severity": 0.5}`; see
+            `gfopt.data.ShiftOptions`.
         **options: the source's own, as `noise` of `moons`.
 
     Raises:
         ConfigError: for an unknown name or option and for a value out of range, with the nearest known one.
         DataError: if the rows are too few to split.
     """
-    how = Preparation(test_fraction, validation_fraction, seed, scale)
+    how = Preparation(test_fraction, validation_fraction, seed, scale, shift_options(shift))
     found = source(name)
     with located(name):
         return assemble(name, found.load(parse(found.options_class, options), int(seed)), how)
@@ -133,7 +138,7 @@ def load_spec(spec: Mapping[str, object] | DatasetOptions, seed: int = 0, base: 
     Args:
         spec: the mapping, or what `options_of` made of it.
         seed: the split, and generated data, depend on it.
-        base: folder that a relative `path` starts from; by default the working directory.
+        base: folder that a relative `path` or `folder` starts from; by default the working directory.
 
     Raises:
         ConfigError: as `options_of`.
@@ -141,6 +146,8 @@ def load_spec(spec: Mapping[str, object] | DatasetOptions, seed: int = 0, base: 
     """
     options = spec if isinstance(spec, DatasetOptions) else options_of(spec)
     values = {name: getattr(options, name) for name in type(options).model_fields}
+    if base is not None and values.get("folder") is not None:
+        values["folder"] = str(base / Path(values["folder"]).expanduser())
     if isinstance(options, FileOptions):
         path = Path(values.pop("path")).expanduser()
         return from_file(path if base is None else base / path, seed=seed, **values)

@@ -1,4 +1,4 @@
-"""Which rows train, which choose between runs, and which judge: a seeded split, stratified by class."""
+"""Which rows train, which choose between runs, and which judge: a seeded split, stratified by class, or one by time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of the three parts: disjoint, together all rows, each in random order."""
+    """Row numbers of the three parts: disjoint; together all rows, in random order, unless they are split by time."""
 
     train: Rows
     validation: Rows
@@ -61,6 +61,42 @@ def split_rows(
         part[order[groups[order] == group]] = np.repeat(np.arange(3), counts)
     train, validation, test = (order[part[order] == index] for index in range(3))
     return Split(train, validation, test)
+
+
+def split_in_time(count: int, gap: int, *, test_fraction: float = 0.2, validation_fraction: float = 0.1) -> Split:
+    """A split of rows in the order of time: first the training rows, then validation, then test, each in order.
+
+    Between two parts that have rows, `gap` rows are left out, so that windows of one series that share a value never
+    lie in different parts. The fractions are those of the rows that are left.
+
+    Args:
+        count: number of rows.
+        gap: rows left out at each border, at least 0.
+        test_fraction: share of the rows that are used; 0 gives an empty part.
+        validation_fraction: share of the rows that are used; 0 gives an empty part.
+
+    Raises:
+        ConfigError: if a fraction is out of range or nothing is left to train on.
+        DataError: if there are too few rows for the gaps and one row in every part.
+    """
+    fractions = check_fractions(test_fraction, validation_fraction)
+    parts = int((fractions > 0).sum())
+    used = count - gap * (parts - 1)
+    if used < parts:
+        wanted = (
+            f"at least {parts + gap * (parts - 1)} rows: one for each of {parts} parts, {gap} left out between them"
+        )
+        fix = "Use a longer series or a shorter window, or set test_fraction or validation_fraction to 0."
+        raise DataError(expectation(wanted, f"`{count}`", fix))
+    train, validation, test = (int(size) for size in _apportion(used, fractions, np.zeros(3)))
+    after_train = train + gap
+    after_validation = after_train + validation + (gap if validation else 0)
+    rows = np.arange(count, dtype=np.int64)
+    return Split(
+        rows[:train],
+        rows[after_train : after_train + validation],
+        rows[after_validation : after_validation + test],
+    )
 
 
 def check_fractions(test_fraction: float, validation_fraction: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""BatchNorm in a population: every member is normalized by its own statistics, and statistics are never genes.
+"""Batch statistics in a population: every member is normalized by its own statistics, and statistics are never genes.
 
 Three modes (`bn_mode` of a problem, the same for every optimizer, so that all minimize one objective):
 
@@ -18,6 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from gfopt.engine.batchable import batchable
+from gfopt.nn.normalization import RowStatistics
 
 BN_MODES = ("batch", "reference", "running")
 
@@ -69,39 +72,52 @@ class BatchStatistics(nn.Module):
         return normalized if bias is None else normalized + bias
 
 
-def batch_norm_layers(module: nn.Module) -> dict[str, _BatchNorm]:
-    """Every BatchNorm layer of a network by its name, a user's own ones included."""
-    return {name: layer for name, layer in module.named_modules() if isinstance(layer, _BatchNorm)}
+def statistics_layers(module: nn.Module) -> dict[str, _BatchNorm | RowStatistics]:
+    """Every layer that remembers statistics of batches, by its name; a user's own BatchNorm layers included."""
+    found: dict[str, _BatchNorm | RowStatistics] = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm) or (isinstance(layer, RowStatistics) and layer.remember):
+            found[name] = layer
+    return found
 
 
 def prepare(module: nn.Module, bn_mode: str, reference_rows: int = 0) -> nn.Module:
-    """A copy of `module` for evaluating a population under `bn_mode`; parameter names stay as they are."""
+    """A copy of `module` for evaluating a population under `bn_mode`; parameter names stay as they are.
+
+    Layers that torch cannot batch are swapped for equal ones that it can.
+    """
     clone = copy.deepcopy(module).train()
-    for name, layer in batch_norm_layers(clone).items():
+    batchable(clone)
+    for name, layer in statistics_layers(clone).items():
+        rows = reference_rows if bn_mode == "reference" else 0
         if bn_mode == "running":
             layer.eval()
-            continue
-        memoryless = BatchStatistics(layer, reference_rows if bn_mode == "reference" else 0)
-        parent, _, child = name.rpartition(".")
-        if not child:
-            return memoryless
-        setattr(clone.get_submodule(parent), child, memoryless)
+        elif isinstance(layer, RowStatistics):
+            layer.remember, layer.reference_rows = False, rows
+        elif name:
+            parent, _, child = name.rpartition(".")
+            setattr(clone.get_submodule(parent), child, BatchStatistics(layer, rows))
+        else:
+            return BatchStatistics(layer, rows)
     return clone
 
 
 @torch.no_grad()
 def calibrate(module: nn.Module, inputs: Tensor) -> None:
-    """Store in every BatchNorm layer the mean and biased variance that its input has on `inputs`, in one pass.
+    """Store in every layer that remembers batches the statistics that its input has on `inputs`, in one pass.
 
     The layers run in evaluation mode during the pass, so that each sees what it will see later; the result is exact
     for these rows (no moving average, no unbiased correction).
     """
-    layers = batch_norm_layers(module)
+    layers = statistics_layers(module)
     if not layers:
         return
 
     def store(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         x = args[0].detach()
+        if isinstance(layer, RowStatistics):
+            layer.store(x)
+            return
         axes = [axis for axis in range(x.ndim) if axis != 1]
         variance, mean = torch.var_mean(x, dim=axes, correction=0)
         layer.running_mean, layer.running_var = mean, variance
@@ -118,6 +134,6 @@ def calibrate(module: nn.Module, inputs: Tensor) -> None:
 
 
 def has_statistics(module: nn.Module) -> bool:
-    """Whether every BatchNorm layer has seen at least one batch."""
-    tracked: Iterator[Tensor | None] = (layer.num_batches_tracked for layer in batch_norm_layers(module).values())
+    """Whether every such layer has seen at least one batch."""
+    tracked: Iterator[Tensor | None] = (layer.num_batches_tracked for layer in statistics_layers(module).values())
     return all(count is not None and int(count) > 0 for count in tracked)

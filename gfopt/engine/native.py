@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gfopt.engine.batchnorm import BatchStatistics, batch_norm_layers
-from gfopt.nn import MLP, NormalizedLinear
+from gfopt.engine.batchnorm import BatchStatistics, statistics_layers
+from gfopt.engine.dropout import drops
+from gfopt.nn import MLP, NormalizedLinear, NormLayer, ResidualMLP
 
 NativeForward = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]
 
@@ -27,14 +28,16 @@ _ELEMENTWISE = (
     nn.Hardtanh,
     nn.SELU,
 )
-_LAYERS = (nn.Linear, NormalizedLinear, BatchStatistics, *_ELEMENTWISE)
+_LAYERS = (nn.Linear, NormalizedLinear, NormLayer, BatchStatistics, *_ELEMENTWISE)
 
 
 def native_forward(module: nn.Module) -> NativeForward | None:
     """From stacked parameters, frozen ones and `(B, ...)` rows to `(T, B, C)`; `None` if a layer is not known."""
-    if batch_norm_layers(module):  # with a memory, that is: such a layer takes one network's channels only
+    if statistics_layers(module):  # with a memory, that is: such a layer takes one network's channels only
         return None
-    if isinstance(module, MLP):
+    if drops(module):  # with stacked members it would draw one mask for each
+        return None
+    if isinstance(module, MLP | ResidualMLP):
 
         def stacked(parameters: Mapping[str, Tensor], frozen: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
             output: Tensor = functional_call(module, {**frozen, **parameters}, (inputs,), tie_weights=False)
@@ -73,7 +76,7 @@ def _apply(layer: nn.Module, own: Mapping[str, Tensor], x: Tensor) -> Tensor:
         return _linear(x, own["weight"], own.get("bias"))
     if isinstance(layer, BatchStatistics):
         return layer.forward_members(x, own.get("weight"), own.get("bias"))
-    if isinstance(layer, NormalizedLinear):
+    if isinstance(layer, NormalizedLinear | NormLayer):
         members: Tensor = functional_call(layer, dict(own), (x,), {"members": x.ndim == 3})
         return members
     return layer(x)  # type: ignore[no-any-return] # modules are untyped in torch

@@ -13,7 +13,7 @@ network and the batch alone, so that results never depend on the machine's load.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from gfopt.engine.device import full_precision
+from gfopt.engine.dropout import KEY, drops, member_keys
 from gfopt.engine.native import native_forward
 from gfopt.errors import NetworkError, SlowPathWarning
 from gfopt.nn.parameters import ParameterLayout
@@ -57,7 +58,8 @@ class PopulationEngine:
         self.layout = layout
         self._frozen = {n: t.detach() for n, t in layout.frozen(module).items()}
         self._buffers = dict(module.named_buffers())
-        self._random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in module.modules())
+        self._random = drops(module)
+        self._keys = [name for name in self._buffers if name.rpartition(".")[2] == KEY]
         # Looking for tied weights costs a walk through the module at every call: only where there are any.
         self._tied = _has_ties(module)
         self._native = native_forward(module)
@@ -75,14 +77,12 @@ class PopulationEngine:
             population: `(P, D)`.
             inputs: `(B, ...)` rows, the same for every member.
             criterion: from `(P, B, C)` outputs to `(P,)` losses.
-            seed: of the dropout masks, the same mask for every member (common random numbers).
+            seed: of the dropout masks (see `gfopt.engine.dropout`).
         """
         if len(population) == 0:
             return population.new_empty(0)
         with torch.no_grad(), full_precision(inputs.device):
-            return torch.cat(
-                [criterion(self._outputs(part, inputs, seed)) for part in torch.split(population, self.tile)]
-            )
+            return torch.cat([criterion(outputs) for outputs in self._tiles(population, inputs, seed)])
 
     def gradients(
         self, population: Tensor, inputs: Tensor, criterion: Criterion, *, seed: int = 0
@@ -94,9 +94,10 @@ class PopulationEngine:
         # One member needs no batching: the plain module and autograd cost half of the batched path.
         single = len(population) == 1 or self.strategy == "loop"
         with torch.enable_grad(), full_precision(inputs.device):
-            for part in torch.split(population, 1 if single else self.tile):
+            for first, part in _split(population, 1 if single else self.tile):
                 parameters = {n: t.detach().requires_grad_() for n, t in self.layout.unflatten(part).items()}
-                outputs = self._one(parameters, inputs, seed) if single else self._many(parameters, inputs, seed)
+                evaluate = self._one if single else self._many
+                outputs = evaluate(parameters, inputs, seed, first)
                 loss = criterion(outputs)
                 found = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
                 gradients.append(self._flat(part, found))
@@ -106,20 +107,25 @@ class PopulationEngine:
     def outputs(self, population: Tensor, inputs: Tensor, *, seed: int = 0) -> Tensor:
         """`(P, B, C)` outputs of `(P, D)` members; the caller bounds P."""
         with torch.no_grad(), full_precision(inputs.device):
-            return torch.cat([self._outputs(part, inputs, seed) for part in torch.split(population, self.tile)])
+            return torch.cat(list(self._tiles(population, inputs, seed)))
 
-    def _outputs(self, part: Tensor, inputs: Tensor, seed: int) -> Tensor:
-        parameters = self.layout.unflatten(part)
-        if self.strategy != "loop" and len(part) > 1:
-            return self._many(parameters, inputs, seed)
-        rows = [{n: t[i : i + 1] for n, t in parameters.items()} for i in range(len(part))]
-        return torch.cat([self._one(row, inputs, seed) for row in rows])
+    def _tiles(self, population: Tensor, inputs: Tensor, seed: int) -> Iterator[Tensor]:
+        """`(T, B, C)` outputs of one tile of members after the other."""
+        for first, part in _split(population, self.tile):
+            parameters = self.layout.unflatten(part)
+            if self.strategy != "loop" and len(part) > 1:
+                yield self._many(parameters, inputs, seed, first)
+                continue
+            rows = [{n: t[i : i + 1] for n, t in parameters.items()} for i in range(len(part))]
+            yield torch.cat([self._one(row, inputs, seed, first + i) for i, row in enumerate(rows)])
 
-    def _one(self, parameters: Mapping[str, Tensor], inputs: Tensor, seed: int) -> Tensor:
+    def _one(self, parameters: Mapping[str, Tensor], inputs: Tensor, seed: int, member: int = 0) -> Tensor:
         """`(1, B, C)` of a single member, through the plain module."""
         own = {n: t[0] for n, t in parameters.items()}
         # Buffers that the module updates while it runs must not carry over to the next member.
         buffers = {n: b.clone() for n, b in self._buffers.items()}
+        for name in self._keys:
+            buffers[name] = member_keys(seed, member, 1, inputs.device)[0]
         if not self._random:
             output: Tensor = self._call({**self._frozen, **buffers, **own}, inputs)
         else:
@@ -127,12 +133,14 @@ class PopulationEngine:
                 output = self._call({**self._frozen, **buffers, **own}, inputs)
         return output.unsqueeze(0)
 
-    def _many(self, parameters: Mapping[str, Tensor], inputs: Tensor, seed: int) -> Tensor:
-        """`(T, B, C)` of a tile of members."""
+    def _many(self, parameters: Mapping[str, Tensor], inputs: Tensor, seed: int, first: int = 0) -> Tensor:
+        """`(T, B, C)` of a tile of members, the one of number `first` and those that follow."""
         if self.strategy == "native" and self._native is not None:
             return self._native(parameters, self._frozen, inputs)
         members = len(next(iter(parameters.values())))
         buffers = {n: b.expand(members, *b.shape).clone() for n, b in self._buffers.items()}
+        for name in self._keys:
+            buffers[name] = member_keys(seed, first, members, inputs.device)
 
         def forward(own: dict[str, Tensor], state: dict[str, Tensor]) -> Tensor:
             output: Tensor = self._call({**self._frozen, **state, **own}, inputs)
@@ -177,6 +185,11 @@ class PopulationEngine:
             for group, g in zip(self.layout.groups, found, strict=True)
         ]
         return torch.cat(pieces, dim=1)
+
+
+def _split(population: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
+    """Parts of so many members, with the number of each one's first."""
+    return ((first, population[first : first + size]) for first in range(0, len(population), size))
 
 
 def _has_ties(module: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor
 from gfopt.errors import expectation
 from gfopt.optimizers import variation
 from gfopt.optimizers.base import Optimizer, Options
+from gfopt.optimizers.neutral import project
 from gfopt.rng import GlobalStreams
 from gfopt.types import Evaluation
 
@@ -39,8 +40,16 @@ class GeneticAlgorithmOptions(Options):
         blend_alpha: how far `blend` reaches outside the parents, in units of their distance.
         mutation_probability: probability that an individual is mutated.
         gene_probability: probability that a gene of a mutated individual is changed.
-        mutation_strength: standard deviation of the normal number added to a gene, in units of the gene's
-            scale.
+        mutation_strength: standard deviation of the normal number added to a gene, in units of
+            `mutation_scale`.
+        mutation_scale: `initial`, the gene's scale: its standard deviation under the network's own
+            initialization; `relative`, the root mean square of the parameter that it belongs to (a layer's
+            weights, its shifts), as the individual has it before the mutation, but between a tenth and a
+            thousand times the initial scale.
+        project_neutral: give the rows of weights in front of a normalization, whose length changes no output,
+            the length of the initialization: the start's, and every offspring's. Without it they grow, and the
+            same mutation turns them less and less; with it, choose a smaller `mutation_strength`, which nothing
+            anneals (see `gfopt.optimizers.neutral`). The problem's bounds prevail.
 
     The defaults are for weights of a network: many genes of small effect each, which want every offspring
     crossed and mutated, and a strong selection.
@@ -57,6 +66,8 @@ class GeneticAlgorithmOptions(Options):
     mutation_probability: float = Field(1.0, ge=0, le=1)
     gene_probability: float = Field(1.0, gt=0, le=1)
     mutation_strength: float = Field(0.2, gt=0)
+    mutation_scale: Literal["initial", "relative"] = "initial"
+    project_neutral: bool = False
 
     @model_validator(mode="after")
     def _some_offspring(self) -> GeneticAlgorithmOptions:
@@ -111,11 +122,14 @@ class GeneticAlgorithm(Optimizer):
 
     def _initialize(self, start: Tensor) -> None:
         self._like = start.new_empty(0)
+        self._box = None if self.bounds is None else tuple(bound.cpu().numpy() for bound in self.bounds)
+        # Elites are compared and crossed with projected offspring: they have to be projected from the start on.
         self._genomes: NDArray[Any] = start.cpu().numpy()
+        if self.options.project_neutral:
+            self._genomes = self._admissible(self._project(self._genomes))
         self._loss = np.full(len(self._genomes), np.inf)
         self._pending = np.ones(len(self._genomes), dtype=np.bool_)
         self._batch: int | None = None
-        self._box = None if self.bounds is None else tuple(bound.cpu().numpy() for bound in self.bounds)
         # DEAP's selection draws from the global `random`.
         self._streams = GlobalStreams(int(self.generator.integers(2**63)))
         self._toolbox = self._make_toolbox()
@@ -136,13 +150,17 @@ class GeneticAlgorithm(Optimizer):
             ),
             "blend": partial(variation.blend_crossover, alpha=options.blend_alpha),
         }
+        strength, scale = options.mutation_strength, self.scale.cpu().numpy().astype(self._genomes.dtype)
+        mutate = {
+            "initial": partial(variation.gaussian_mutation, deviation=strength * scale),
+            "relative": partial(variation.relative_mutation, strength=strength, scale=scale, groups=self.groups),
+        }
         toolbox.register("select", select[options.selection])
         toolbox.register("mate", mate[options.crossover], generator=self.generator)
         toolbox.register(
             "mutate",
-            variation.gaussian_mutation,
+            mutate[options.mutation_scale],
             generator=self.generator,
-            deviation=options.mutation_strength * self.scale.cpu().numpy().astype(self._genomes.dtype),
             gene_probability=options.gene_probability,
         )
         return toolbox
@@ -170,8 +188,7 @@ class GeneticAlgorithm(Optimizer):
         offspring = genomes[len(elites) :]
         self._cross(offspring)
         self._mutate(offspring)
-        if self._box is not None:
-            np.clip(offspring, *self._box, out=offspring)
+        offspring[...] = self._admissible(self._project(offspring))
         old = self._genomes
         self._pending = np.array([not np.array_equal(genomes[i], old[row]) for i, row in enumerate(rows)])
         self._genomes, self._loss = genomes, self._loss[rows]
@@ -204,6 +221,16 @@ class GeneticAlgorithm(Optimizer):
         mutants = offspring[chosen]
         self._toolbox.mutate(mutants)
         offspring[chosen] = mutants
+
+    def _project(self, genomes: NDArray[Any]) -> NDArray[Any]:
+        """`(N, D)` with neutral rows at their length, if that is asked for."""
+        if not self.options.project_neutral:
+            return genomes
+        return project(torch.from_numpy(genomes), self.groups, self.scale).numpy()
+
+    def _admissible(self, genomes: NDArray[Any]) -> NDArray[Any]:
+        """`(N, D)` inside the problem's bounds."""
+        return genomes if self._box is None else np.clip(genomes, *self._box)
 
     def state_dict(self) -> dict[str, Any]:
         """The individuals with their losses, and both streams of random numbers."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from gfopt.errors import expectation
 from gfopt.optimizers._pyswarms import backend, handlers, quiet, topology
 from gfopt.optimizers.base import Optimizer, Options
+from gfopt.optimizers.neutral import project, tangential
 from gfopt.rng import GlobalStreams
 from gfopt.types import Evaluation
 
@@ -35,6 +36,10 @@ class SwarmOptions(Options):
             the start rows; `None`: no box beside the problem's own bounds.
         boundary: what happens to a gene that leaves the box: `nearest` puts it on the border, `reflective`
             mirrors it, `periodic` lets it come in on the other side.
+        project_neutral: keep the rows of weights in front of a normalization, whose length changes no output, at
+            the length of the initialization: after every move positions are brought back to it, and velocities
+            lose the part that only changes it. The best positions are copies of such positions. Choose a smaller
+            `velocity_clamp`: no growth anneals the steps (see `gfopt.optimizers.neutral`). The box prevails.
 
     The defaults of `inertia`, `cognitive` and `social` are the constriction coefficients of Clerc and
     Kennedy 2002.
@@ -47,6 +52,7 @@ class SwarmOptions(Options):
     velocity_clamp: float | None = Field(1.0, gt=0)
     bounds_radius: float | None = Field(None, gt=0)
     boundary: Literal["nearest", "reflective", "periodic"] = "nearest"
+    project_neutral: bool = False
 
 
 class ParticleSwarm(Optimizer):
@@ -77,6 +83,8 @@ class ParticleSwarm(Optimizer):
         self._asked: int | None = None
         self._batch: int | None = None
         position = start.cpu().numpy()
+        if options.project_neutral:
+            position = project(start, self.groups, self.scale).cpu().numpy()
         self._box = self._make_box(position)
         if self._box is not None:  # pyswarms refuses a start outside
             position = np.clip(position, *self._box)
@@ -93,6 +101,7 @@ class ParticleSwarm(Optimizer):
                 # As pyswarms' constructors do: they make their swarm twice and keep the second.
                 self._swarm = [self._make_swarm(position) for _ in range(2)][1]
         self._swarm.pbest_cost = np.full(len(position), np.inf)
+        self._project()
 
     def _make_box(self, position: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """`(D,)` lowest and highest positions: the problem's bounds or the radius, whichever is tighter."""
@@ -141,6 +150,7 @@ class ParticleSwarm(Optimizer):
             swarm.velocity = self._topology.compute_velocity(swarm, self._clamp, self._velocity_handler, self._box)
             swarm.position = self._topology.compute_position(swarm, self._box, self._boundary_handler)
         self._bring_back_the_lost()
+        self._project()
 
     def _bring_back_the_lost(self) -> None:
         """A particle that left the range of numbers starts again, at rest, from its personal best."""
@@ -149,6 +159,17 @@ class ParticleSwarm(Optimizer):
         if lost.any():
             swarm.position[lost] = swarm.pbest_pos[lost]
             swarm.velocity[lost] = 0
+
+    def _project(self) -> None:
+        """Neutral rows back at their length, and no velocity along it, if that is asked for."""
+        if not self.options.project_neutral:
+            return
+        swarm = self._swarm
+        position = project(torch.from_numpy(swarm.position), self.groups, self.scale)
+        swarm.velocity = tangential(torch.from_numpy(swarm.velocity), position, self.groups).numpy()
+        swarm.position = position.numpy()
+        if self._box is not None:
+            swarm.position = np.clip(swarm.position, *self._box)
 
     def state_dict(self) -> dict[str, Any]:
         """The swarm, its random numbers and the batch its costs belong to."""

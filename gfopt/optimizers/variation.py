@@ -16,6 +16,9 @@ from gfopt.types import Group
 
 Genomes = NDArray[Any]
 
+# Of a gene's scale: what `parameter_size` is at least and at most.
+SMALLEST, LARGEST = 0.1, 1000.0
+
 
 def uniform_crossover(first: Genomes, second: Genomes, generator: np.random.Generator) -> None:
     """Each gene of a pair changes sides with probability 1/2 (Syswerda 1989); `(N, D)` each, in place."""
@@ -84,7 +87,7 @@ def gaussian_mutation(
     Args:
         genomes: `(N, D)`.
         generator: the random numbers.
-        deviation: `(D,)` standard deviation of each gene's change.
+        deviation: `(D,)` or `(N, D)` standard deviation of each gene's change.
         gene_probability: probability with which a gene is changed.
     """
     kind = genomes.dtype.type
@@ -95,7 +98,48 @@ def gaussian_mutation(
         return
     row, column = np.nonzero(generator.random(genomes.shape, dtype=np.float32) < gene_probability)
     noise = generator.standard_normal(len(row), dtype=kind)
-    genomes[row, column] += noise * deviation[column]
+    genomes[row, column] += noise * np.broadcast_to(deviation, genomes.shape)[row, column]
+
+
+def relative_mutation(
+    genomes: Genomes,
+    generator: np.random.Generator,
+    *,
+    strength: float,
+    scale: Genomes,
+    groups: Sequence[Group],
+    gene_probability: float = 1.0,
+) -> None:
+    """Add normal numbers to genes in proportion to the size of the parameter that they belong to; in place.
+
+    Args:
+        genomes: `(N, D)`.
+        generator: the random numbers.
+        strength: standard deviation of a gene's change, in units of `parameter_size`.
+        scale: `(D,)` standard deviation of each gene under the network's own initialization.
+        groups: name, slice and shape of every parameter.
+        gene_probability: probability with which a gene is changed.
+    """
+    deviation = strength * parameter_size(genomes, scale, groups)
+    gaussian_mutation(genomes, generator, deviation=deviation, gene_probability=gene_probability)
+
+
+def parameter_size(genomes: Genomes, scale: Genomes, groups: Sequence[Group]) -> Genomes:
+    """`(N, D)` root mean square of the parameter that each gene belongs to, in each individual by itself.
+
+    At least a tenth of `scale`, so that what is zero can move, and at most a thousand times it: steps in proportion to
+    what they add up to make a size that nothing selects for grow exponentially. A gene in no group has its `scale`.
+
+    Args:
+        genomes: `(N, D)`.
+        scale: `(D,)` standard deviation of each gene under the network's own initialization.
+        groups: name, slice and shape of every parameter.
+    """
+    sizes = np.tile(scale, (len(genomes), 1))
+    for group in groups:
+        mean_square = np.square(genomes[:, group.slice], dtype=np.float64).mean(axis=1, keepdims=True)
+        sizes[:, group.slice] = np.sqrt(mean_square)
+    return sizes.clip(SMALLEST * scale, LARGEST * scale)
 
 
 def neurons_of(groups: Sequence[Group], dim: int) -> NDArray[np.intp]:

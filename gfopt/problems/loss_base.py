@@ -1,4 +1,8 @@
-"""The contract of a loss, and the reduction over samples that all of them share."""
+"""The contract of a loss, and the reduction over samples that all of them share.
+
+Outputs are `(..., B, C)`. For data with a target at each of `T` steps they are `(..., B, T, C)`; a loss that takes them
+says so (`sequences`), and the loss of a row is the mean over its steps.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,7 @@ class Loss(ABC):
         differentiable: whether a gradient with respect to the outputs exists and says anything.
         per_sample: whether it is a mean over samples, so that minibatches estimate it without bias.
         accepts_weight: whether samples may be weighted.
+        sequences: whether it takes data with a target at every step.
     """
 
     name: str
@@ -34,12 +39,14 @@ class Loss(ABC):
     differentiable: bool = True
     per_sample: bool = True
     accepts_weight: bool = True
+    sequences: bool = False
 
     def check(self, dataset: Dataset) -> None:
         """Refuse a data set that the loss says nothing about.
 
         Raises:
-            ConfigError: if the data set's task does not fit.
+            ConfigError: if the data set's task does not fit, or it has a target at every step and the loss takes
+                one a row.
         """
         if dataset.task not in self.tasks:
             instead = "mse" if dataset.task == "regression" else "cross_entropy"
@@ -51,6 +58,12 @@ class Loss(ABC):
                     f"Use loss: {instead} instead.",
                 )
             )
+        if dataset.steps is not None and not self.sequences:
+            instead = "mse" if dataset.task == "regression" else "cross_entropy or classification_error"
+            got = f"`{dataset.name}`, with a target at each of {dataset.steps} steps"
+            raise ConfigError(
+                f"loss {self.name}: " + expectation("one target a row", got, f"Use loss: {instead} instead.")
+            )
 
     def out_features(self, dataset: Dataset) -> int | None:
         """Outputs `C` that a network must have: one per class or target column; `None` if it is not fixed."""
@@ -61,7 +74,7 @@ class Loss(ABC):
         """The targets of a data set as the loss wants them.
 
         Args:
-            y: `(N,)` class indices, or `(N,)` or `(N, K)` target values.
+            y: `(N,)` or `(N, T)` class indices, or `(N,)`, `(N, K)` or `(N, T, K)` target values.
             dtype: the floating type of the network's outputs.
         """
 
@@ -70,8 +83,8 @@ class Loss(ABC):
         """`(...)` losses of outputs `(..., B, C)`, one per member.
 
         Args:
-            outputs: `(..., B, C)`.
-            targets: `(B,)` or `(B, K)`, from `targets`, the same for every member.
+            outputs: `(..., B, C)`, or `(..., B, T, C)` for targets at every step.
+            targets: `(B,)`, `(B, K)`, `(B, T)` or `(B, T, K)`, from `targets`, the same for every member.
             weight: `(B,)` non-negative sample weights `w`; a mean becomes `sum(w l) / sum(w)`.
 
         Raises:
@@ -87,21 +100,21 @@ class SampleLoss(Loss):
 
     @abstractmethod
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """`(..., B)` losses of the single samples of outputs `(..., B, C)`."""
+        """`(..., B)` losses of the single samples of outputs `(..., B, C)` or `(..., B, T, C)`."""
 
     def __call__(self, outputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
-        """`(...)` mean losses of outputs `(..., B, C)`; see `Loss.__call__`."""
+        """`(...)` mean losses of outputs `(..., B, C)` or `(..., B, T, C)`; see `Loss.__call__`."""
         return mean_over_samples(self.each(outputs, targets), weight)
 
 
 def class_targets(y: np.ndarray) -> Tensor:
-    """`(N,)` class indices as int64."""
+    """`(N,)` or `(N, T)` class indices as int64."""
     # A copy: torch warns where it would share a read-only array, as a data set's are.
-    return torch.from_numpy(np.array(y)).reshape(-1).to(torch.int64)
+    return torch.from_numpy(np.array(y)).to(torch.int64)
 
 
 def value_targets(y: np.ndarray, dtype: torch.dtype) -> Tensor:
-    """`(N, K)` target values; `(N,)` becomes `(N, 1)`, which never broadcasts against outputs."""
+    """`(N, K)` or `(N, T, K)` target values; `(N,)` becomes `(N, 1)`, which never broadcasts against outputs."""
     values = torch.from_numpy(np.array(y)).to(dtype)
     return values.unsqueeze(-1) if values.ndim == 1 else values
 
@@ -114,14 +127,20 @@ def mean_over_samples(values: Tensor, weight: Tensor | None) -> Tensor:
     return (values * weight).sum(-1) / weight.sum()
 
 
-def check_shapes(loss: str, outputs: Tensor, rows: int, columns: int | None = None) -> None:
-    """Refuse outputs that are not `(..., B, C)` with `B = rows` and, if given, `C = columns`.
+def mean_over_steps(values: Tensor, targets: Tensor) -> Tensor:
+    """`(..., B)` losses of rows from losses `(..., B)` for targets `(B,)`, or `(..., B, T)` for targets `(B, T)`."""
+    return values.mean(-1) if targets.ndim == 2 else values
+
+
+def check_shapes(loss: str, outputs: Tensor, rows: tuple[int, ...], columns: int | None = None) -> None:
+    """Refuse outputs that are not `(..., *rows, C)`, `rows` being `(B,)` or `(B, T)`, with `C = columns` if given.
 
     Raises:
         ShapeError: with the expected and the given shape. Without this, broadcasting would hide the mistake.
     """
-    if outputs.ndim < 2 or outputs.shape[-2] != rows or (columns is not None and outputs.shape[-1] != columns):
-        wanted = f"(..., {rows}, {'C' if columns is None else columns})"
+    found = tuple(outputs.shape[-1 - len(rows) : -1])
+    if found != tuple(rows) or (columns is not None and outputs.shape[-1] != columns):
+        wanted = f"(..., {', '.join(map(str, rows))}, {'C' if columns is None else columns})"
         raise ShapeError(f"loss {loss}: outputs: expected shape {wanted}, got {tuple(outputs.shape)}")
 
 

@@ -23,6 +23,7 @@ from gfopt.problems.loss_base import (
     check_shapes,
     check_two_classes,
     class_targets,
+    mean_over_steps,
 )
 
 UNDECIDED = -1
@@ -83,21 +84,26 @@ class DecisionLoss(Loss):
         return None if len(dataset.classes) == 2 else len(dataset.classes)
 
     def targets(self, y: np.ndarray, dtype: torch.dtype) -> Tensor:
-        """`(N,)` int64 class indices."""
+        """`(N,)` or `(N, T)` int64 class indices."""
         del dtype
         return class_targets(y)
 
 
 class ClassificationError(DecisionLoss, SampleLoss):
-    """Share of the samples that are not decided for their class, `1 - accuracy`."""
+    """Share of the samples, or of the steps of all samples, that are not decided for their class, `1 - accuracy`."""
 
     name = "classification_error"
+    sequences = True
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """`(..., B)` 0 or 1, NaN where no decision is possible; see `Loss.__call__` and `decisions`."""
-        check_shapes(self.name, outputs, len(targets))
+        """`(..., B)` 0 or 1, NaN where no decision is possible; see `Loss.__call__` and `decisions`.
+
+        For targets `(B, T)` the share of the steps that are not decided for their class.
+        """
+        check_shapes(self.name, outputs, tuple(targets.shape))
         decided = decisions(outputs)
-        return (decided != targets).to(outputs.dtype).masked_fill(decided < 0, torch.nan)
+        wrong = (decided != targets).to(outputs.dtype).masked_fill(decided < 0, torch.nan)
+        return mean_over_steps(wrong, targets)
 
 
 class F1Error(DecisionLoss):
@@ -108,7 +114,7 @@ class F1Error(DecisionLoss):
 
     def __call__(self, outputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
         """`(...)` losses of outputs `(..., B, C)`, or one logit of class 1; see `Loss.__call__`."""
-        check_shapes(self.name, outputs, len(targets))
+        check_shapes(self.name, outputs, (len(targets),))
         decided = decisions(outputs)
         f1 = macro_f1(decided, targets, max(2, outputs.shape[-1]), weight)
         return (1 - f1).to(outputs.dtype).masked_fill((decided < 0).any(-1), torch.nan)
@@ -138,7 +144,7 @@ class AUCError(DecisionLoss):
 
     def __call__(self, outputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
         """`(...)` losses of outputs `(..., B, 1)` or `(..., B, 2)`; see `Loss.__call__`."""
-        check_shapes(self.name, outputs, len(targets))
+        check_shapes(self.name, outputs, (len(targets),))
         if outputs.shape[-1] > 2:
             raise ShapeError(f"loss {self.name}: outputs: expected 1 or 2 in the last place, got {outputs.shape[-1]}")
         score = outputs[..., -1] if outputs.shape[-1] == 1 else outputs[..., 1] - outputs[..., 0]
@@ -207,7 +213,7 @@ class CostMatrix(DecisionLoss, SampleLoss):
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """`(..., B)` costs, NaN where no decision is possible; see `Loss.__call__` and `decisions`."""
         classes = len(self.matrix)
-        check_shapes(self.name, outputs, len(targets), 1 if outputs.shape[-1] == 1 and classes == 2 else classes)
+        check_shapes(self.name, outputs, (len(targets),), 1 if outputs.shape[-1] == 1 and classes == 2 else classes)
         decided = decisions(outputs)
         cost = self.matrix.to(outputs)[targets, decided.clamp_min(0)]
         return cost.masked_fill(decided < 0, torch.nan)

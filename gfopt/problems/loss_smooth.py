@@ -15,6 +15,7 @@ from gfopt.problems.loss_base import (
     check_shapes,
     check_two_classes,
     class_targets,
+    mean_over_steps,
     value_targets,
 )
 
@@ -24,18 +25,19 @@ class CrossEntropy(SampleLoss):
 
     name = "cross_entropy"
     tasks = CLASSIFICATION
+    sequences = True
 
     def targets(self, y: np.ndarray, dtype: torch.dtype) -> Tensor:
-        """`(N,)` int64 class indices."""
+        """`(N,)` or `(N, T)` int64 class indices."""
         del dtype
         return class_targets(y)
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """`(..., B)` losses; equal to `torch.nn.functional.cross_entropy` member by member."""
-        check_shapes(self.name, outputs, len(targets))
+        check_shapes(self.name, outputs, tuple(targets.shape))
         log_probability = functional.log_softmax(outputs, dim=-1)
         index = targets.unsqueeze(-1).expand(*outputs.shape[:-1], 1)
-        return -log_probability.gather(-1, index).squeeze(-1)
+        return mean_over_steps(-log_probability.gather(-1, index).squeeze(-1), targets)
 
 
 class BinaryCrossEntropy(SampleLoss):
@@ -43,6 +45,7 @@ class BinaryCrossEntropy(SampleLoss):
 
     name = "binary_cross_entropy"
     tasks = CLASSIFICATION
+    sequences = True
 
     def check(self, dataset: Dataset) -> None:
         """Refuse anything but two classes.
@@ -59,14 +62,14 @@ class BinaryCrossEntropy(SampleLoss):
         return 1
 
     def targets(self, y: np.ndarray, dtype: torch.dtype) -> Tensor:
-        """`(N,)` zeros and ones."""
+        """`(N,)` or `(N, T)` zeros and ones."""
         return class_targets(y).to(dtype)
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """`(..., B)` losses of outputs `(..., B, 1)`."""
-        check_shapes(self.name, outputs, len(targets), 1)
+        """`(..., B)` losses of outputs `(..., B, 1)` or `(..., B, T, 1)`."""
+        check_shapes(self.name, outputs, tuple(targets.shape), 1)
         logit = outputs.squeeze(-1)
-        return functional.softplus(logit) - targets.to(logit.dtype) * logit
+        return mean_over_steps(functional.softplus(logit) - targets.to(logit.dtype) * logit, targets)
 
 
 class MeanSquaredError(SampleLoss):
@@ -74,14 +77,18 @@ class MeanSquaredError(SampleLoss):
 
     name = "mse"
     tasks = REGRESSION
+    sequences = True
 
     def targets(self, y: np.ndarray, dtype: torch.dtype) -> Tensor:
-        """`(N, K)` values."""
+        """`(N, K)` or `(N, T, K)` values."""
         return value_targets(y, dtype)
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """`(..., B)` losses of outputs `(..., B, K)` and targets `(B, K)`, or `(B,)` where `K` is 1."""
+        """`(..., B)` losses of outputs `(..., B, K)` and targets `(B, K)`, or `(B,)` where `K` is 1.
+
+        For targets `(B, T, K)` the outputs are `(..., B, T, K)`.
+        """
         if targets.ndim == 1:
             targets = targets.unsqueeze(-1)
-        check_shapes(self.name, outputs, *targets.shape)
-        return (outputs - targets).square().mean(-1)
+        check_shapes(self.name, outputs, tuple(targets.shape[:-1]), targets.shape[-1])
+        return mean_over_steps((outputs - targets).square().mean(-1), targets[..., 0])

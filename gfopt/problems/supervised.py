@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gfopt.data import Dataset, batch_rows, load_dataset
+from gfopt.data import Dataset, ImportanceOptions, batch_rows, load_dataset
 from gfopt.engine import (
     PopulationEngine,
-    batch_norm_layers,
     calibrate,
     measure_cost,
     prepare,
     resolve_device,
     resolve_dtype,
+    statistics_layers,
 )
 from gfopt.engine.batchnorm import BN_MODES, has_statistics
+from gfopt.engine.dropout import DROPOUT_MASKS, give_members_masks, still
 from gfopt.engine.population import Criterion
 from gfopt.errors import (
     ConfigError,
@@ -30,14 +31,24 @@ from gfopt.errors import (
     expectation,
     suggestion,
 )
-from gfopt.nn import ParameterLayout, gene_scale, initial_vectors
+from gfopt.nn import (
+    Normalization,
+    ParameterLayout,
+    gene_scale,
+    initial_vectors,
+    initialize_from_data,
+    redundant_genes,
+    wants_data,
+    with_neutral,
+)
 from gfopt.problems.base import Cost, Problem
 from gfopt.problems.losses import CallableLoss, Loss
 from gfopt.problems.metrics import metrics
-from gfopt.problems.parts import Network, as_network, objective_losses, row_weights, template_of
+from gfopt.problems.parts import Network, as_network, loss_weights, objective_losses, template_of
 from gfopt.rng import derive, generator
 from gfopt.types import Evaluation
 
+BATCH_ORDERS = ("shuffled", "sorted")
 STANDARD_LOSSES = ("cross_entropy", "binary_cross_entropy", "classification_error", "mse")
 PROBE_ROWS = 1024  # training rows that the incumbent is judged on
 REFERENCE_ROWS = 128  # rows that give the statistics of `bn_mode="reference"`
@@ -61,9 +72,17 @@ class SupervisedProblem(Problem):
         batch_size: rows per evaluation; `None` means the whole training set.
         device: `auto`, `cpu` or `cuda`.
         dtype: `float32` or `float64`.
+        batch_order: `shuffled` anew in every epoch, or `sorted` by target and always the same: class by class, the
+            worst case for batch statistics.
+        dropout: `shared` drops the same units of every member (common random numbers, so that members differ by their
+            parameters alone), `member` draws a mask for each.
         bn_mode: whose statistics BatchNorm uses while training: `batch`, `reference` or `running`
             (see `gfopt.engine.batchnorm`).
         sample_weight: `(N,)` weights of the training rows in the loss.
+        importance: weights against covariate shift, as `{"weights": "ulsif", "flattening": 1.0}` (see
+            `gfopt.data.ImportanceOptions`): they multiply `sample_weight` in the loss, and they weigh the validation
+            loss, which then estimates the test loss. A minibatch divides by the sum of its own weights, so small ones
+            weigh a little less sharply than the whole.
         trainable: a pattern such as `"head.*"`, several, or a predicate on names: only these are genes.
 
     Raises:
@@ -78,10 +97,13 @@ class SupervisedProblem(Problem):
         loss: str | Mapping[str, Any] | Callable[..., Any] | Loss = "cross_entropy",
         objective: Mapping[str, Any] | None = None,
         batch_size: int | None = None,
+        batch_order: str = "shuffled",
+        dropout: str = "shared",
         device: str = "auto",
         dtype: str = "float32",
         bn_mode: str = "batch",
         sample_weight: np.ndarray | Sequence[float] | None = None,
+        importance: Mapping[str, Any] | ImportanceOptions | None = None,
         trainable: str | Sequence[str] | Callable[[str], bool] | None = None,
     ) -> None:
         self.device = resolve_device(device)
@@ -90,14 +112,19 @@ class SupervisedProblem(Problem):
         self.loss, self.surrogate = objective_losses(loss, objective)
         for part in {id(self.loss): self.loss, id(self.surrogate): self.surrogate}.values():
             part.check(self.dataset)
-        self._load_data(sample_weight)
+        weights = loss_weights(self.dataset, sample_weight, importance)
+        self.effective_sample_size = weights.effective_sample_size
+        self._load_data(weights.train, weights.validation)
         self.batch_size = self._checked_batch_size(batch_size)
+        self._order = self._checked_order(batch_order)
+        self._masks = _one_of("dropout", dropout, DROPOUT_MASKS)
         self._network = as_network(network, self.dataset, self.loss, self.surrogate)
         self._module = template_of(self._network).to(self.dtype)
         self.layout = ParameterLayout.of(self._module, trainable)
         self.bn_mode = self._checked_bn_mode(bn_mode)
         self.dim = self.layout.dim
-        self.groups = self.layout.groups
+        self.groups = with_neutral(self.layout.groups, self._module, self._is_invariant)
+        self.n_redundant = redundant_genes(self.groups, self._module)
         self.bounds = None
         self.scale = gene_scale(self._network, self.layout).to(self.device, self.dtype)
         if self.bn_mode == "running" and not has_statistics(self._module):
@@ -110,7 +137,14 @@ class SupervisedProblem(Problem):
         self._scored: tuple[Tensor, nn.Module] | None = None
 
     def initial(self, count: int, seed: int) -> Tensor:  # noqa: D102 - as in the contract
-        return initial_vectors(self._network, self.layout, count, seed).to(self.device, self.dtype)
+        vectors = initial_vectors(self._network, self.layout, count, seed).to(self.device, self.dtype)
+        if wants_data(self._module):
+            for row, vector in enumerate(vectors):
+                module = copy.deepcopy(self._probe_engine.module)
+                self.layout.assign(module, vector)
+                initialize_from_data(module, self._reference)
+                vectors[row] = self.layout.flatten(module)
+        return vectors
 
     def batch(self, step: int) -> int:  # noqa: D102 - as in the contract
         return 0 if self.batch_size is None else step
@@ -141,14 +175,18 @@ class SupervisedProblem(Problem):
         return Evaluation(values, None, len(inputs), 0)
 
     def score(self, parameters: Tensor, split: str = "test") -> dict[str, float]:
-        """The reported loss and the task's metrics on a split; BatchNorm statistics re-estimated on training rows."""
+        """The reported loss and the task's metrics on a split; BatchNorm statistics re-estimated on training rows.
+
+        With importance weights the validation loss is weighted; the metrics never are.
+        """
         x, y = self.dataset.split(split)
         module = self._scoring_module(parameters)
         inputs = torch.as_tensor(np.array(x), dtype=self.dtype)
         targets = self.loss.targets(np.array(y), self.dtype)
         with torch.no_grad():
             outputs = torch.cat([module(part.to(self.device)).cpu() for part in torch.split(inputs, SCORE_ROWS)])
-            value = float(torch.as_tensor(self.loss(outputs, targets, None)))
+            weight = self._validation_weight if split == "validation" else None
+            value = float(torch.as_tensor(self.loss(outputs, targets, weight)))
         scale = self.dataset.target_scaling.scale if self.dataset.task == "regression" else 1.0
         return {"loss": value, **metrics(self.dataset.task, outputs, targets, target_scale=scale)}
 
@@ -213,13 +251,14 @@ class SupervisedProblem(Problem):
         inputs = self._with_reference(self._x if rows is None else self._x[rows])
         return module, inputs, self._criterion(self.surrogate, rows)
 
-    def _load_data(self, sample_weight: np.ndarray | Sequence[float] | None) -> None:
+    def _load_data(self, weight: Tensor | None, validation_weight: Tensor | None) -> None:
         """Move the training rows, their targets and weights to the device once; choose the fixed rows."""
         self._x = torch.as_tensor(np.array(self.dataset.x_train), dtype=self.dtype, device=self.device)
         y = np.array(self.dataset.y_train)
         self._targets = {id(loss): loss.targets(y, self.dtype).to(self.device) for loss in (self.loss, self.surrogate)}
         count = len(self._x)
-        self._weight = None if sample_weight is None else row_weights(sample_weight, count).to(self._x)
+        self._weight = None if weight is None else weight.to(self._x)
+        self._validation_weight = None if validation_weight is None else validation_weight.to(self.dtype)
         probe = np.arange(count)
         if count > PROBE_ROWS:
             probe = np.sort(generator("probe", count).choice(count, PROBE_ROWS, replace=False))
@@ -228,16 +267,16 @@ class SupervisedProblem(Problem):
         self._reference = self._x[torch.as_tensor(np.array(reference), device=self.device)]
 
     def _prepare_engines(self) -> None:
-        self._ahead = len(self._reference) if self.bn_mode == "reference" and batch_norm_layers(self._module) else 0
+        self._ahead = len(self._reference) if self.bn_mode == "reference" and statistics_layers(self._module) else 0
         module = prepare(self._module, self.bn_mode, self._ahead)
+        if self._masks == "member":
+            give_members_masks(module)
         size = self.batch_size or len(self._x)
         self._engine = PopulationEngine(module, self.layout, self._with_reference(self._x[:size]))
-        still = copy.deepcopy(module)
-        for layer in still.modules():
-            if isinstance(layer, nn.modules.dropout._DropoutNd):
-                layer.eval()
+        quiet = copy.deepcopy(module)
+        still(quiet)
         rows = self._with_reference(self._x[self._probe_rows])
-        self._probe_engine = PopulationEngine(still, self.layout, rows, strategy=self._engine.strategy)
+        self._probe_engine = PopulationEngine(quiet, self.layout, rows, strategy=self._engine.strategy)
 
     def _examine(self) -> None:
         """Run one member before anything starts: output shape, differentiability, cost."""
@@ -246,10 +285,16 @@ class SupervisedProblem(Problem):
         outputs = self._engine.outputs(self.layout.flatten(self._module).reshape(1, -1), inputs)[:, self._ahead :]
         for loss in (self.loss, self.surrogate):
             expected = loss.out_features(self.dataset)
-            if expected is not None and tuple(outputs.shape[1:]) != (size, expected):
-                got = ", ".join(map(str, ("B", *outputs.shape[2:])))
-                wanted = f"a network whose outputs have shape (B, {expected}) for {loss.name} on {self.dataset.name}"
-                raise NetworkError(expectation(wanted, f"`({got})`", "Change its last layer."))
+            steps = () if self.dataset.steps is None else (self.dataset.steps,)
+            fits = tuple(outputs.shape[1:-1]) == (size, *steps) and expected in (None, outputs.shape[-1])
+            if not fits and (steps or expected is not None):
+                got, needed = (
+                    ", ".join(map(str, ("B", *shape)))
+                    for shape in (outputs.shape[2:], (*steps, "C" if expected is None else expected))
+                )
+                wanted = f"a network whose outputs have shape ({needed}) for {loss.name} on {self.dataset.name}"
+                fix = "It needs an output at every step." if steps else "Change its last layer."
+                raise NetworkError(expectation(wanted, f"`({got})`", fix))
             if isinstance(loss, CallableLoss):
                 loss.examine(outputs[0], self._targets[id(loss)][:size])
         self._out_features = int(outputs.shape[-1])
@@ -265,19 +310,23 @@ class SupervisedProblem(Problem):
         """Row numbers of minibatch `step`; `None` for the whole training set."""
         if self.batch_size is None:
             return None
-        return torch.as_tensor(np.array(batch_rows(len(self._x), self.batch_size, seed, step)), device=self.device)
+        rows = batch_rows(len(self._x), self.batch_size, seed, step, self._order)
+        return torch.as_tensor(np.array(rows), device=self.device)
 
     def _with_reference(self, inputs: Tensor) -> Tensor:
         return torch.cat([self._reference, inputs]) if self._ahead else inputs
 
     def _criterion(self, loss: Loss, rows: Tensor | None) -> Criterion:
-        """From `(..., B, C)` outputs to `(...)` losses on these rows; reference rows in front are left out."""
+        """From `(..., B, C)` or `(..., B, T, C)` outputs to `(...)` losses; reference rows in front are left out."""
         targets, weight = self._targets[id(loss)], self._weight
         if rows is not None:
             targets, weight = targets[rows], None if weight is None else weight[rows]
 
+        rows_axis = -2 if self.dataset.steps is None else -3
+
         def criterion(outputs: Tensor) -> Tensor:
-            return loss(outputs[..., self._ahead :, :] if self._ahead else outputs, targets, weight)
+            count = outputs.shape[rows_axis] - self._ahead
+            return loss(outputs.narrow(rows_axis, self._ahead, count) if self._ahead else outputs, targets, weight)
 
         return criterion
 
@@ -303,13 +352,21 @@ class SupervisedProblem(Problem):
             raise ConfigError("batch_size: " + expectation(wanted, batch_size, "Leave it out to use them all."))
         return batch_size
 
+    def _checked_order(self, batch_order: str) -> np.ndarray | None:
+        """The fixed order of the rows, `None` to shuffle them."""
+        if _one_of("batch_order", batch_order, BATCH_ORDERS) == "shuffled":
+            return None
+        y = np.asarray(self.dataset.y_train).reshape(len(self._x), -1)
+        return np.lexsort(y.T[::-1]).astype(np.int64)
+
+    def _is_invariant(self, norm: Normalization) -> bool:
+        """Whether a norm's statistics follow the weights: stored ones do not."""
+        return not (norm.of_batch and self.bn_mode == "running")
+
     def _checked_bn_mode(self, bn_mode: str) -> str:
-        if bn_mode not in BN_MODES:
-            raise ConfigError(
-                "bn_mode: " + expectation(f"one of {', '.join(BN_MODES)}", bn_mode, suggestion(bn_mode, BN_MODES))
-            )
+        _one_of("bn_mode", bn_mode, BN_MODES)
         size = self.batch_size or len(self._x)
-        if bn_mode == "batch" and batch_norm_layers(self._module) and size < SMALLEST_NORM_BATCH:
+        if bn_mode == "batch" and statistics_layers(self._module) and size < SMALLEST_NORM_BATCH:
             raise ConfigError(
                 "batch_size: "
                 + expectation(
@@ -319,3 +376,10 @@ class SupervisedProblem(Problem):
                 )
             )
         return bn_mode
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> str:
+    """`value` if it is one of the names that an option knows."""
+    if value not in known:
+        raise ConfigError(f"{name}: " + expectation(f"one of {', '.join(known)}", value, suggestion(value, known)))
+    return value

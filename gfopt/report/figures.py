@@ -55,20 +55,20 @@ def score_figure(
         ]
         data += _dots(dots, metric, norms[norm], norm)
         shown += [value for _, group in dots for value in final_values(group, metric)]
-    layout = _layout(height, "optimizer", metric_title(metric))
+    drawn = base_layout(height, "optimizer", metric_title(metric), len(present))
     lost = summary.groupby("optimizer", sort=False)[["n", "ok"]].sum()
     labels = [
         safe(o) + (f"<br>({n - ok} failed)" if (n := int(lost.loc[o, "n"])) > (ok := int(lost.loc[o, "ok"])) else "")
         for o in optimizers
     ]
-    layout["xaxis"] |= {
+    drawn["xaxis"] |= {
         "tickvals": list(range(len(optimizers))),
         "ticktext": labels,
         "range": [-0.6, len(optimizers) - 0.4],
     }
-    layout["yaxis"] |= _scale(metric, shown)
-    layout["showlegend"] = len(present) > 1
-    return {"data": data, "layout": layout}
+    drawn["yaxis"] |= _scale(metric, shown)
+    drawn["showlegend"] = len(present) > 1
+    return {"data": data, "layout": drawn}
 
 
 def _marks(rows: pd.DataFrame, x: Sequence[float], norm: str, look: Look) -> list[Figure]:
@@ -155,11 +155,11 @@ def gradient_figure(profile: pd.DataFrame, norms: Mapping[str, Look], height: in
                 "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
             }
         )
-    layout = _layout(height, "layer (1 is next to the input)", "gradient norm of dL/dz")
-    layout["yaxis"] |= {"type": "log", "exponentformat": "power", "dtick": None, "nticks": 8}
-    layout["xaxis"] |= {"dtick": max(1, math.ceil(profile["layer"].max() / 12))}
-    layout["showlegend"] = len(data) > 1
-    return {"data": data, "layout": layout}
+    drawn = base_layout(height, "layer (1 is next to the input)", "gradient norm of dL/dz", len(data))
+    drawn["yaxis"] |= {"type": "log", "exponentformat": "power", "dtick": None, "nticks": 8}
+    drawn["xaxis"] |= {"dtick": max(1, math.ceil(profile["layer"].max() / 12))}
+    drawn["showlegend"] = len(data) > 1
+    return {"data": data, "layout": drawn}
 
 
 def convergence_figure(
@@ -190,10 +190,10 @@ def convergence_figure(
         data += [_thin(cost, value, look, optimizer) for cost, value in singles.get(optimizer, ())]
         data += _band(rows, limits, look, optimizer)
         data += _line(rows, look, optimizer)
-    layout = _layout(height, AXIS_TITLES[axis], metric_title(metric))
-    layout["xaxis"] |= {"type": "log", "exponentformat": "power", "nticks": 8}
-    layout["yaxis"] |= _scale(metric, known.tolist())
-    return {"data": data, "layout": layout}
+    drawn = base_layout(height, AXIS_TITLES[axis], metric_title(metric))
+    drawn["xaxis"] |= {"type": "log", "exponentformat": "power", "nticks": 8}
+    drawn["yaxis"] |= _scale(metric, known.tolist())
+    return {"data": data, "layout": drawn}
 
 
 def _line(rows: pd.DataFrame, look: Look, optimizer: str) -> list[Figure]:
@@ -263,9 +263,10 @@ def _scale(metric: str, values: Sequence[float]) -> Figure:
     return {}
 
 
-def _layout(height: int, x: str, y: str) -> Figure:
+def base_layout(height: int, x: str, y: str, entries: int = 0) -> Figure:
+    """What all figures share; each four `entries` of a legend beyond the first four add a row to the height."""
     return {
-        "height": height,
+        "height": height + 22 * max(0, math.ceil(entries / 4) - 1),
         "margin": {"l": 60, "r": 16, "t": 16, "b": 50},
         "font": _FONT,
         "paper_bgcolor": "#fff",

@@ -13,13 +13,15 @@ import pandas as pd
 import yaml
 
 from gfopt import analysis
-from gfopt.analysis.frames import arms, failed, text
+from gfopt.analysis.finding import Finding
+from gfopt.analysis.frames import arms, failed, is_norm, text
 from gfopt.analysis.goals import RULE, TargetSpec
-from gfopt.analysis.verdict import Finding, of_panel
+from gfopt.analysis.verdict import of_panel
 from gfopt.errors import DataError, expectation
 from gfopt.report import captions, figures, table
 from gfopt.report.convergence import Convergence, convergence
-from gfopt.report.style import Look, norm_looks, optimizer_looks
+from gfopt.report.style import Look, norm_key, norm_looks, optimizer_looks
+from gfopt.report.why import why
 
 
 class ResultsLike(Protocol):
@@ -102,6 +104,7 @@ def render(results: ResultsLike) -> str:
         for number, (name, rows) in enumerate(summary.groupby("panel", sort=False))
     ]
     curves = convergence(results.runs, results.curves, looks)
+    reasons = why(results.diagnostics, results.runs, _norms(summary, analysis.measured_table(results.diagnostics)))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gfopt.report"),
         autoescape=True,
@@ -113,8 +116,15 @@ def render(results: ResultsLike) -> str:
         **_head(results, found),
         panels=panels,
         curves=curves,
+        why=reasons,
         **_tables(results, summary),
-        figures=script_json({"panels": drawn, "convergence": curves.specs if curves else {}}),
+        figures=script_json(
+            {
+                "panels": drawn,
+                "convergence": curves.specs if curves else {},
+                "why": reasons.specs if reasons else {},
+            }
+        ),
         style=_asset("report.css"),
         script=_asset("report.js"),
         plotly=_plotly(),
@@ -138,7 +148,7 @@ def _head(results: ResultsLike, found: Sequence[Finding]) -> dict[str, Any]:
         "overview": overview,
         "closing": [text for text in general if text not in overview],
         "by_panel": {
-            panel: [f.text for f in found if f.panel == panel]
+            panel: [f.text for f in found if f.panel == panel and f.topic != "gradient"]  # the caption of its figure
             for panel in dict.fromkeys(f.panel for f in found if f.panel)
         },
     }
@@ -171,9 +181,9 @@ def _panel(
     return Panel(panel, number, captions.scores(rows), gradient, layers, captions.norm_heads(mine))
 
 
-def _norms(summary: pd.DataFrame, profile: pd.DataFrame) -> dict[str, Look]:
-    names = ["" if norm is None or norm != norm else str(norm) for norm in [*summary["norm"], *profile["norm"]]]
-    return norm_looks(names)
+def _norms(*tables: pd.DataFrame) -> dict[str, Look]:
+    """The looks of all norms in the column `norm` of the tables."""
+    return norm_looks([norm_key(norm) for table in tables if "norm" in table.columns for norm in table["norm"]])
 
 
 def _tables(results: ResultsLike, summary: pd.DataFrame) -> dict[str, Any]:
@@ -201,13 +211,18 @@ def _tables(results: ResultsLike, summary: pd.DataFrame) -> dict[str, Any]:
         "effects": table.effects(analysis.normalization_effect(runs)),
         "failures": {
             "columns": columns,
-            "rows": [[text(value) for value in row] for row in lost.itertuples(index=False)],
+            "rows": [[_shown(column, row[column]) for column in columns] for row in lost.to_dict("records")],
         },
         "study": yaml.safe_dump(_plain(results.study), sort_keys=False, allow_unicode=True),
         "machine": _flatten(_plain(results.environment)),
         "workers": int(runs["workers"].max()) if "workers" in runs.columns and runs["workers"].notna().any() else 1,
         "conversions": captions.conversions(runs),
     }
+
+
+def _shown(column: str, value: object) -> str:
+    """A value of the runs' table as text, a normalization by its name."""
+    return analysis.norm_name(text(value)) if is_norm(column) and text(value) else text(value)
 
 
 def script_json(value: Any) -> str:

@@ -121,6 +121,7 @@ class ResultsFolder:
         curve: Sequence[Mapping[str, Any]],
         arrays: Mapping[str, NDArray[Any]],
         metadata: Mapping[str, str],
+        diagnostics: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Put a run into the folder, whole or not at all; safe to call again and from several processes.
 
@@ -132,11 +133,13 @@ class ResultsFolder:
             curve: the logged points, plain rows.
             arrays: numeric arrays of the winner; with none, no `best.safetensors` is written.
             metadata: text about the arrays.
+            diagnostics: what was measured along the run, plain rows; with none, no
+                `diagnostics.parquet` is written.
 
         Raises:
             StoreError: if a value cannot be stored, or the system refuses. The folder is then as it was.
         """
-        runs.write(self.run_folder(key), run, curve, arrays, metadata)
+        runs.write(self.run_folder(key), run, curve, arrays, metadata, diagnostics)
 
     def keys(self) -> list[str]:
         """The keys of all runs that are there, however they ended, sorted."""
@@ -187,13 +190,14 @@ class ResultsFolder:
         files.write_parquet(self.path / layout.TABLES["runs"], rows, layout.METADATA)
         files.write_parquet(self.path / layout.TABLES["curves"], points, layout.METADATA)
 
-    def write_diagnostics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Put the rows into `diagnostics.parquet`.
+    def write_diagnostics(self, rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> None:
+        """Put the rows, which belong to no run, and those of the runs of `keys` into `diagnostics.parquet`.
 
         Raises:
-            StoreError: if a value cannot be stored, or the system refuses.
+            StoreError: if a value cannot be stored, a run's are damaged, or the system refuses.
         """
-        files.write_parquet(self.path / layout.TABLES["diagnostics"], tables.table(rows), layout.METADATA)
+        whole = tables.stack([tables.table(rows), *self._measured(keys)])
+        files.write_parquet(self.path / layout.TABLES["diagnostics"], whole, layout.METADATA)
 
     def read_frames(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """The frames `(runs, curves, diagnostics)`; of an interrupted study, with the runs that are there.
@@ -207,18 +211,22 @@ class ResultsFolder:
             with runs.repairable(path):
                 read[name] = files.read_parquet(path)
         if not found.keys() >= {"runs", "curves"}:
-            read["runs"], read["curves"] = self._joined(self.keys())
+            keys = self.keys()
+            read["runs"], read["curves"] = self._joined(keys)
+            starts = tables.without(read["diagnostics"], "run")
+            read["diagnostics"] = tables.stack([starts, *self._measured(keys)])
         return tables.frame(read["runs"]), tables.frame(read["curves"]), tables.frame(read["diagnostics"])
+
+    def _measured(self, keys: Sequence[str]) -> list[pa.Table]:
+        found = ((key, runs.read_diagnostics(self.run_folder(key))) for key in keys)
+        return [_of_run(key, table) for key, table in found if table.num_rows]
 
     def _joined(self, keys: Sequence[str]) -> tuple[pa.Table, pa.Table]:
         rows, points = [], []
         for key in keys:
             folder = self.run_folder(key)
             rows.append({"run": key, **tables.scalars(runs.read(folder), but="run")})
-            curve = runs.read_curve(folder)
-            if "run" in curve.column_names:
-                curve = curve.drop_columns(["run"])
-            points.append(curve.add_column(0, "run", pa.array([key] * curve.num_rows, pa.string())))
+            points.append(_of_run(key, runs.read_curve(folder)))
         return tables.table(rows), tables.stack(points)
 
     def _write_environment(self, environment: Mapping[str, Any]) -> None:
@@ -232,6 +240,13 @@ class ResultsFolder:
                 earlier.append(before)
         own = {"schema": layout.SCHEMA_VERSION, **environment}
         files.write_json(path, {**own, "earlier": earlier} if earlier else own)
+
+
+def _of_run(key: str, data: pa.Table) -> pa.Table:
+    """The table with the run's key in front."""
+    if "run" in data.column_names:
+        data = data.drop_columns(["run"])
+    return data.add_column(0, "run", pa.array([key] * data.num_rows, pa.string()))
 
 
 def _software(environment: Mapping[str, Any]) -> dict[str, Any]:

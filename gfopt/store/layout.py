@@ -14,8 +14,8 @@ SCHEMA_VERSION = 1
 STUDY, ENVIRONMENT, REPORT, RUNS = "study.yaml", "environment.json", "report.html", "runs"
 TABLES = {"runs": "runs.parquet", "curves": "curves.parquet", "diagnostics": "diagnostics.parquet"}
 METADATA = {"gfopt_schema": str(SCHEMA_VERSION)}  # of every parquet file
-RUN, CURVE, BEST = "run.json", "curve.parquet", "best.safetensors"
-_OWN_IN_RUN = re.compile(r"run\.json|best\.safetensors|(curve|checkpoint)\.[A-Za-z0-9_.-]+")
+RUN, CURVE, BEST, DIAGNOSTICS = "run.json", "curve.parquet", "best.safetensors", "diagnostics.parquet"
+_OWN_IN_RUN = re.compile(r"run\.json|best\.safetensors|diagnostics\.parquet|(curve|checkpoint)\.[A-Za-z0-9_.-]+")
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 
 # The first line of study.yaml: a file of that name without it is the user's own, and is never touched.

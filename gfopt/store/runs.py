@@ -27,6 +27,7 @@ def write(
     curve: Sequence[Mapping[str, Any]],
     arrays: Mapping[str, NDArray[Any]],
     metadata: Mapping[str, str],
+    diagnostics: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Put a run at `folder`, unless a finished one is there; see `ResultsFolder.write_run`."""
     with located(str(folder)):
@@ -40,6 +41,9 @@ def write(
             files.make_folder(temporary)
             files.write_json(temporary / layout.RUN, run)
             files.write_parquet(temporary / layout.CURVE, tables.table(curve), layout.METADATA)
+            if diagnostics:
+                measured = tables.table(diagnostics)
+                files.write_parquet(temporary / layout.DIAGNOSTICS, measured, layout.METADATA)
             if best is not None:
                 files.write_bytes(temporary / layout.BEST, best)
             _publish(temporary, folder)
@@ -69,6 +73,19 @@ def read_curve(folder: Path) -> pa.Table:
     """
     with repairable(folder):
         return files.read_parquet(folder / layout.CURVE)
+
+
+def read_diagnostics(folder: Path) -> pa.Table:
+    """What was measured along the run at `folder`; empty if nothing was.
+
+    Raises:
+        StoreError: naming the file, if it is damaged.
+    """
+    path = folder / layout.DIAGNOSTICS
+    if not path.exists():
+        return tables.table([])
+    with repairable(folder):
+        return files.read_parquet(path)
 
 
 def read_best(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 
 from gfopt.errors import StoreError, expectation
 from gfopt.store.plain import plain
@@ -49,6 +50,11 @@ def stack(tables: Sequence[pa.Table]) -> pa.Table:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise StoreError(expectation("columns of one type in all runs", f"`{error}`")) from error
+
+
+def without(data: pa.Table, name: str) -> pa.Table:
+    """The rows whose column `name` is empty; all of them if there is no such column."""
+    return data.filter(pa.compute.is_null(data[name])) if name in data.column_names else data
 
 
 def frame(data: pa.Table) -> pd.DataFrame:

@@ -103,8 +103,11 @@ def _supervised(config: SupervisedConfig, dataset: Dataset, dtype: str, device: 
         batch_size=config.batch_size,
         device=device,
         dtype=dtype,
+        batch_order=config.batch_order,
+        dropout=config.dropout,
         bn_mode=config.bn_mode,
         sample_weight=config.sample_weight,
+        importance=config.importance,
         trainable=config.trainable,
     )
 

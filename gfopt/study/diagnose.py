@@ -1,67 +1,122 @@
-"""The gradient of every layer at the starts of a study: what normalization changes before any training."""
+"""What a study measures before any training: at the starts of its problems, where every optimizer begins."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
+import pandas as pd
 
-from gfopt.config import StudyConfig
-from gfopt.diagnostics import LayerGradient, gradient_flow
-from gfopt.errors import NetworkError, NotDifferentiableError
-from gfopt.problems import Problem, SubspaceProblem, SupervisedProblem
+from gfopt.config import ProblemCell, StudyConfig
+from gfopt.diagnostics.kinds import COLUMNS, KINDS, DiagnosticsWarning
+from gfopt.diagnostics.starts import start_rows
+from gfopt.errors import ConfigError, expectation, suggestion
+from gfopt.problems import Problem
 from gfopt.rng import derive
+from gfopt.study.executors import thread_limit
 from gfopt.study.spec import grid_columns
 
+Row = dict[str, Any]
 
-def gradient_flow_rows(config: StudyConfig, problems: Mapping[str, Problem]) -> list[dict[str, Any]]:
-    """One row per problem cell, repeat and layer: the gradient with respect to its pre-activations.
+AT_START = tuple(name for name, kind in KINDS.items() if "start" in kind.when)
+DEAR = frozenset({"search-blindness", "invariance"})  # cost hundreds of evaluations a start
+DEAR_REPEATS = 3  # at whose starts a study measures those
 
-    Taken at member 0 of the repeat's starts, where every optimizer begins, on the repeat's first minibatch; problems
-    without a network, without layers of a known kind or without a gradient have no rows.
+
+def starts_of_study(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Row]:
+    """What the study asks for, at the starts of all its problem cells and repeats.
+
+    Search blindness and invariances, which cost hundreds of evaluations each, at the first three repeats' only.
     """
-    rows = []
-    for cell in config.problem_cells:
-        problem = problems[cell.label]
-        while isinstance(problem, SubspaceProblem):
-            problem = problem.problem
-        if not isinstance(problem, SupervisedProblem) or not problem.differentiable:
-            continue
-        columns = grid_columns(cell)
-        for repeat in range(config.repeats):
-            start = problem.initial(1, derive(config.seed, cell.name, repeat, "init"))[0]
-            stream = derive(config.seed, cell.name, repeat, "data")
-            for layer in _layers(problem, start, stream, f"{cell.label}, repeat {repeat}"):
-                rows.append(
-                    {
-                        "problem": cell.name,
-                        **columns,
-                        "repeat": repeat,
-                        "quantity": "gradient_norm",
-                        "layer": layer.layer,
-                        "name": layer.name,
-                        "value": layer.norm,
-                    }
-                )
+    rows: list[Row] = []
+    with thread_limit(config.threads):
+        for cell in config.problem_cells:
+            for repeat in range(config.repeats):
+                kinds = set(config.diagnostics) - (DEAR if repeat >= DEAR_REPEATS else set())
+                rows += _at_start(config, cell, problems[cell.label], repeat, kinds)
     return rows
 
 
-def _layers(problem: SupervisedProblem, start: Tensor, stream: int, where: str) -> list[LayerGradient]:
-    """The layers' gradients at a start; none where there are no such layers, or the network fails."""
-    try:
-        module, inputs, loss_of = problem.training_view(start, 0, seed=stream)
-        return gradient_flow(module, inputs, inputs, partial(_of_outputs, loss_of))
-    except (NetworkError, NotDifferentiableError):  # no layer that is known, or none that the loss depends on
-        return []
-    except Exception as error:  # noqa: BLE001 - a user's network may raise anything; the runs are done and stay
-        reason = f"{type(error).__name__}: {error}"
-        warnings.warn(f"{where}: no gradient of the layers at the start, because of {reason}", stacklevel=3)
-        return []
+def diagnose(
+    config: StudyConfig,
+    problems: Mapping[str, Problem],
+    *,
+    problem: str | None = None,
+    repeats: int = 3,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> pd.DataFrame:
+    """Everything that can be measured at the starts of a study; trains nothing.
+
+    Args:
+        config: the study.
+        problems: by the label of their cell.
+        problem: only the cells of this one.
+        repeats: starts of each cell; the first ones are those of the study's runs.
+        progress: called before each start with its number from 0, the number of starts and the cell's label.
+
+    Returns:
+        One row a measured number: `problem`, its grid columns, `repeat`, `step`, `forward_equivalents`, `quantity`,
+        `layer`, `name`, `value`; none of problems without a network.
+
+    Raises:
+        ConfigError: for an unknown problem or no repeat.
+    """
+    if repeats < 1:
+        raise ConfigError("repeats: " + expectation("at least 1", repeats))
+    cells = chosen_cells(config, problem)
+    rows: list[Row] = []
+    with thread_limit(config.threads):
+        for index, (cell, repeat) in enumerate((cell, repeat) for cell in cells for repeat in range(repeats)):
+            if progress is not None:
+                progress(index, len(cells) * repeats, cell.label)
+            rows += _at_start(config, cell, problems[cell.label], repeat, AT_START)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["problem", "repeat", *COLUMNS])
 
 
-def _of_outputs(loss_of: Callable[[Tensor], Tensor], outputs: Tensor, _targets: Tensor) -> Tensor:
-    """The problem's own map from outputs to the loss, which knows the targets already."""
-    return loss_of(outputs)
+def chosen_cells(config: StudyConfig, problem: str | None) -> list[ProblemCell]:
+    """The cells of one problem, or all.
+
+    Raises:
+        ConfigError: if there is no such problem.
+    """
+    cells = [cell for cell in config.problem_cells if problem in (None, cell.name)]
+    if not cells:
+        known = {cell.name for cell in config.problem_cells}
+        raise ConfigError("problem: " + expectation("a problem of the study", problem, suggestion(problem, known)))
+    return cells
+
+
+def rows_of(cell: ProblemCell, measured: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one cell."""
+    mine = measured["problem"] == cell.name
+    for column, value in grid_columns(cell).items():
+        mine &= measured[column].isna() if value is None else measured[column] == value
+    return measured[mine]
+
+
+def warn_of_failures(runs: Iterator[Mapping[str, Any]]) -> None:
+    """One warning for each diagnostic that failed along the runs.
+
+    Args:
+        runs: descriptions of runs as they are stored.
+    """
+    reasons: dict[str, list[str]] = {}
+    for run in runs:
+        for kind, reason in run.get("diagnostics_failed", {}).items():
+            reasons.setdefault(kind, []).append(reason)
+    for kind, found in reasons.items():
+        warnings.warn(f"no {kind} in {len(found)} runs, because of {found[0]}", DiagnosticsWarning, stacklevel=3)
+
+
+def _at_start(
+    config: StudyConfig, cell: ProblemCell, problem: Problem, repeat: int, kinds: Collection[str]
+) -> Iterator[Row]:
+    """At member 0 of the repeat's starts, on its first minibatch; a network that fails is one warning a kind."""
+    init, data = (derive(config.seed, cell.name, repeat, purpose) for purpose in ("init", "data"))
+    rows, failures = start_rows(problem, kinds, problem.initial(1, init)[0], init=init, data=data)
+    for kind, reason in failures.items():
+        where = f"{cell.label}, repeat {repeat}"
+        warnings.warn(f"{where}: no {kind} at the start, because of {reason}", DiagnosticsWarning, stacklevel=3)
+    for row in rows:
+        yield {"problem": cell.name, **grid_columns(cell), "repeat": repeat, **row}

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gfopt.data import Dataset
+from gfopt.data import Dataset, ImportanceWarning
+from gfopt.diagnostics.recorder import Recorder
 from gfopt.errors import SlowPathWarning
 from gfopt.problems import FunctionProblem, Problem, SubspaceProblem, SupervisedProblem
 from gfopt.run import Run, train
@@ -41,8 +42,10 @@ def execute(spec: RunSpec, dataset: Dataset | None, folder: Path, workers: int, 
     store = ResultsFolder(folder)
     try:
         with thread_limit(spec.threads), warnings.catch_warnings():
-            warnings.simplefilter("ignore", SlowPathWarning)  # said when the study was prepared
+            for said in (SlowPathWarning, ImportanceWarning):  # when the study was prepared
+                warnings.simplefilter("ignore", said)
             problem = build_problem(spec.problem, dataset, dtype=spec.dtype, device=spec.device)
+            recorder = Recorder(problem, spec.diagnostics)
             run = train(
                 problem,
                 spec.optimizer.kind,
@@ -50,6 +53,7 @@ def execute(spec: RunSpec, dataset: Dataset | None, folder: Path, workers: int, 
                 spec.problem.budget,
                 spec.streams(),
                 progress=_beat(beat),
+                observer=recorder,
             )
             arrays, metadata = _winner(spec, problem, run)
     except Exception as error:  # noqa: BLE001 - whatever a user's network or loss raises is this run's result
@@ -63,15 +67,27 @@ def execute(spec: RunSpec, dataset: Dataset | None, folder: Path, workers: int, 
         "stop_reason": "" if run.stop_reason is None else run.stop_reason.value,
         "message": run.message,
         "dim": problem.dim,
+        "n_redundant": getattr(problem, "n_redundant", 0),
         "judged_by": problem.judged_by,
+        **_weighting(problem),
         "backward_equivalents": problem.cost.backward_equivalents,
         **asdict(run.ledger),
         "loss": run.best_loss,
         **run.scores,
     }
     curve = cast("list[Row]", run.curve.to_dict("records"))
-    store.write_run(spec.key, {**row, "spec": _spec(spec)}, curve, arrays, metadata)
+    described: Row = {**row, "spec": _spec(spec)}
+    if recorder.failures:
+        described["diagnostics_failed"] = recorder.failures
+    store.write_run(spec.key, described, curve, arrays, metadata, recorder.rows)
     return run.status.value
+
+
+def _weighting(problem: Problem) -> Row:
+    """How many rows weighted ones are worth; nothing where all rows weigh the same."""
+    inner = problem.problem if isinstance(problem, SubspaceProblem) else problem
+    size = inner.effective_sample_size if isinstance(inner, SupervisedProblem) else None
+    return {} if size is None else {"effective_sample_size": size}
 
 
 def failed(spec: RunSpec, status: Status, message: str, workers: int) -> Row:

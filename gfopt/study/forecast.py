@@ -46,7 +46,7 @@ def forecast(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Forec
         for cell in config.problem_cells:
             problem = problems[cell.label]
             timed: dict[tuple[int, bool], tuple[float, int]] = {}
-            for optimizer in config.optimizer_cells:
+            for optimizer in (trains for trained, trains in config.pairs() if trained is cell):
                 algorithm = optimizer_class(optimizer.kind)
                 population = algorithm.population_size(optimizer.options)  # type: ignore[arg-type] # its own options
                 key = population, algorithm.needs_gradient

@@ -57,7 +57,7 @@ def prepare(config: StudyConfig, device: str | None) -> Prepared:
             _check_travels(cell)
             problem = build_problem(cell, datasets[cell.label], dtype=config.dtype, device=kind)
             problem.evaluate(problem.initial(2, 0))  # what makes a population slow is said here, once
-            for optimizer in config.optimizer_cells:
+            for optimizer in (trains for trained, trains in config.pairs() if trained is cell):
                 with located(f"optimizers.{optimizer.name}", f"problems.{cell.label}"):
                     check_gradient(problem, optimizer_class(optimizer.kind))
                     check_budget(problem, optimizer_class(optimizer.kind), cell.budget)

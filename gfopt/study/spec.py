@@ -9,6 +9,7 @@ from typing import Any
 
 from gfopt.config import OptimizerCell, ProblemCell, ProblemConfig, StudyConfig
 from gfopt.config.plain import canonical
+from gfopt.diagnostics import kinds
 from gfopt.rng import derive
 from gfopt.study.content import describe, digest
 
@@ -27,6 +28,7 @@ class RunSpec:
         repeat: from 0.
         seed: the study's.
         device: `cpu` or `cuda`.
+        diagnostics: what is measured along the run.
     """
 
     key: str
@@ -37,6 +39,7 @@ class RunSpec:
     threads: int
     dtype: str
     device: str
+    diagnostics: tuple[str, ...] = kinds.DEFAULT
 
     @property
     def title(self) -> str:
@@ -75,29 +78,31 @@ def run_specs(config: StudyConfig, device: str, fingerprints: Mapping[str, str])
         fingerprints: of each problem's data, by the label of its cell.
     """
     for repeat in range(config.repeats):
-        for problem in config.problem_cells:
-            for optimizer in config.optimizer_cells:
-                determines = {
-                    "version": RESULTS_VERSION,
-                    "problem": [problem.name, definition(problem.config), fingerprints[problem.label]],
-                    "optimizer": [optimizer.name, optimizer.kind, describe(optimizer.options)],
-                    "repeat": repeat,
-                    "seed": config.seed,
-                    "budget": problem.budget.limits(),
-                    "threads": config.threads,
-                    "dtype": config.dtype,
-                    "device": device,
-                }
-                yield RunSpec(
-                    key=digest(canonical(determines)),
-                    problem=problem,
-                    optimizer=optimizer,
-                    repeat=repeat,
-                    seed=config.seed,
-                    threads=config.threads,
-                    dtype=config.dtype,
-                    device=device,
-                )
+        for problem, optimizer in config.pairs():
+            determines = {
+                "version": RESULTS_VERSION,
+                "problem": [problem.name, definition(problem.config), fingerprints[problem.label]],
+                "optimizer": [optimizer.name, optimizer.kind, describe(optimizer.options)],
+                "repeat": repeat,
+                "seed": config.seed,
+                "budget": problem.budget.limits(),
+                "threads": config.threads,
+                "dtype": config.dtype,
+                "device": device,
+            }
+            if config.diagnostics != list(kinds.DEFAULT):  # a finished run cannot be measured again
+                determines["diagnostics"] = config.diagnostics
+            yield RunSpec(
+                key=digest(canonical(determines)),
+                problem=problem,
+                optimizer=optimizer,
+                repeat=repeat,
+                seed=config.seed,
+                threads=config.threads,
+                dtype=config.dtype,
+                device=device,
+                diagnostics=tuple(config.diagnostics),
+            )
 
 
 def grid_columns(cell: ProblemCell) -> dict[str, Any]:
@@ -113,8 +118,9 @@ def grid_columns(cell: ProblemCell) -> dict[str, Any]:
 
 
 def definition(config: ProblemConfig) -> dict[str, Any]:
-    """What a problem is, without its budget; a data file counts by its content, not by where it lies."""
-    described = {name: describe(getattr(config, name)) for name in type(config).model_fields if name != "budget"}
+    """What a problem is, whoever trains it for how long; a data file counts by its content, not by where it lies."""
+    fields = set(type(config).model_fields) - {"budget", "optimizers"}
+    described = {name: describe(getattr(config, name)) for name in type(config).model_fields if name in fields}
     if isinstance(described.get("dataset"), dict):
         described["dataset"].pop("path", None)
     return described

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gfopt import config as configuration
 from gfopt.config import StudyConfig
 from gfopt.errors import StoreError
@@ -18,7 +20,7 @@ from gfopt.results import Results
 from gfopt.store import ResultsFolder, environment
 from gfopt.study.build import data_file, importable
 from gfopt.study.content import describe
-from gfopt.study.diagnose import gradient_flow_rows
+from gfopt.study.diagnose import diagnose, starts_of_study, warn_of_failures
 from gfopt.study.execute import execute, failed
 from gfopt.study.executors import LocalExecutor, RunKilled
 from gfopt.study.forecast import Forecast, forecast
@@ -110,6 +112,17 @@ class Study:
         """What each problem and optimizer will cost, from timing a few evaluations; starts no run."""
         return forecast(self.config, self._parts(device).problems)
 
+    def diagnose(
+        self,
+        problem: str | None = None,
+        repeats: int = 3,
+        *,
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> pd.DataFrame:
+        """What can be measured at the starts, as a table; trains and writes nothing. See `gfopt.study.diagnose`."""
+        problems = self._parts(None).problems
+        return diagnose(self.config, problems, problem=problem, repeats=repeats, progress=progress)
+
     def run(
         self,
         out: str | os.PathLike[str],
@@ -147,8 +160,10 @@ class Study:
         # The workers take over `sys.path`.
         with tempfile.TemporaryDirectory(prefix="gfopt-") as beats, importable(self._modules), executor:
             _Execution(parts, folder, executor, workers, Path(beats), progress).run()
-        folder.collect([spec.key for spec in parts.specs])
-        folder.write_diagnostics(gradient_flow_rows(self.config, parts.problems))
+        keys = [spec.key for spec in parts.specs]
+        folder.collect(keys)
+        folder.write_diagnostics(starts_of_study(self.config, parts.problems), keys)
+        warn_of_failures(folder.read_run(key) for key in keys)
         return Results(folder.path, problems={spec.key: parts.problems[spec.problem.label] for spec in parts.specs})
 
     def description(self) -> dict[str, Any]:

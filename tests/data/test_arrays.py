@@ -38,6 +38,20 @@ def test_rows_and_targets_stay_together():
         assert np.allclose(data.target_scaling.inverse(target), original[:, 0] + 2 * original[:, 1])
 
 
+def test_sequences_with_a_target_at_every_step():
+    x = np.random.default_rng(2).normal(size=(40, 5, 3))
+    signs = np.where(x[:, :, 0] > 0, "up", "down")
+    data = from_arrays(x, signs, task="classification", test=(x[:4], signs[:4]), scale=False)
+    assert (data.steps, data.targets, data.classes) == (5, 1, ("down", "up"))
+    assert np.array_equal(data.y_train, data.x_train[:, :, 0] > 0)
+    assert np.array_equal(data.y_test, x[:4, :, 0] > 0)
+    numbers = from_arrays(x, x[:, :, :2].cumsum(axis=1), seed=3)
+    assert (numbers.task, numbers.steps, numbers.targets) == ("regression", 5, 2)
+    original = numbers.input_scaling.inverse(numbers.x_test)[:, :, :2].cumsum(axis=1)
+    assert np.allclose(numbers.target_scaling.inverse(numbers.y_test), original)
+    assert (numbers.target_scaling.scale == numbers.target_scaling.scale[0]).all()  # one unit for all steps
+
+
 @pytest.mark.parametrize(
     "convert",
     [

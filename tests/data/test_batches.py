@@ -81,3 +81,9 @@ def test_a_batch_larger_than_the_training_set():
 def test_numbers_out_of_range(arguments, place):
     with pytest.raises(ConfigError, match=f"^{place}: expected a whole number"):
         batch_rows(*arguments)
+
+
+def test_a_given_order_is_taken_as_it_is_in_every_epoch():
+    order = np.array([4, 2, 0, 3, 1])
+    first = [batch_rows(5, 2, 0, step, order).tolist() for step in range(4)]
+    assert first == [[4, 2], [0, 3], [4, 2], [0, 3]]

@@ -74,6 +74,41 @@ def test_targets_that_cannot_be_used(y, task, message):
         encode_target(np.array(y), task)
 
 
+def test_labels_at_every_step():
+    y = np.array([["b", "a", "b"], ["c", "b", "b"]])
+    target = encode_target(y, "classification", steps=3)
+    assert target.values.tolist() == [[1, 0, 1], [2, 1, 1]]
+    assert target.classes == ("a", "b", "c")
+    held_out = encode_target(y[:, ::-1], "classification", ("a", "b", "c"), steps=3)
+    assert held_out.values.tolist() == [[1, 0, 1], [1, 1, 2]]
+    with pytest.raises(DataError, match=r"classes \('a', 'b'\), got `'c'` in row 2"):
+        encode_target(y, "classification", ("a", "b"), steps=3)
+    with pytest.raises(DataError, match=r"class labels.*got `0.5` in row 2"):
+        encode_target(np.array([[0.0, 1.0], [1.0, 0.5]]), "classification", steps=2)
+
+
+def test_numbers_at_every_step():
+    y = np.arange(12.0).reshape(2, 3, 2)
+    target = encode_target(y, steps=3)
+    assert target.task == "regression"
+    assert np.array_equal(target.values, y)
+    assert np.array_equal(encode_target(y.astype(int), steps=3).values, y)
+
+
+@pytest.mark.parametrize(
+    ("y", "steps", "message"),
+    [
+        ([[0, 1, 0], [1, 0, 0]], 3, "one class label a row.*argmax"),  # one-hot, as many classes as steps
+        ([[0, 1, 1], [1, 0, 0]], 4, "one class label a row.*argmax"),
+        ([[0, 1, 1], [1, 0, 0]], None, "one class label a row.*argmax"),
+        ([[[0.0], [1.0]]], 3, r"shape \(N,\), or \(N, K\)"),
+    ],
+)
+def test_targets_of_another_length_than_the_sequences(y, steps, message):
+    with pytest.raises(DataError, match=message):
+        encode_target(np.array(y), "classification", steps=steps)
+
+
 def test_an_unknown_task():
     with pytest.raises(ConfigError, match="task: expected classification or regression, got 'ranking'"):
         encode_target(np.array([1, 2]), "ranking")

@@ -6,18 +6,29 @@ import pytest
 import torch
 from torch import nn
 
-from gfopt.engine import PopulationEngine, batch_norm_layers, calibrate, prepare
+from gfopt import registry
+from gfopt.engine import PopulationEngine, calibrate, prepare, statistics_layers
 from gfopt.engine.batchnorm import BatchStatistics, has_statistics
-from gfopt.nn import ParameterLayout, build_network
+from gfopt.nn import NormalizedConv2d, ParameterLayout, build_network
 
 
 def mlp(in_features, out_features, **options):
     return build_network({"kind": "mlp", "in_features": in_features, "out_features": out_features, **options})
 
 
+OF_BATCH = [name for name in registry.norms.names() if registry.norms.get(name).of_batch and name != "batch"]
+
+
 def nets():
     torch.manual_seed(1)
     return {
+        **{name: mlp(4, 2, hidden=[4, 4], norm=name).double() for name in OF_BATCH},
+        "pictures": nn.Sequential(
+            nn.Unflatten(1, (1, 2, 2)),
+            NormalizedConv2d(1, 3, 2, padding=1, norm="whitening"),
+            nn.Flatten(),
+            nn.Linear(27, 2),
+        ).double(),
         "own": mlp(4, 2, hidden=[6, 5], norm="batch").double(),
         "torch": nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 2)).double(),
         "images": nn.Sequential(
@@ -30,8 +41,14 @@ def nets():
     }
 
 
-@pytest.fixture(params=["own", "torch", "images"])
+@pytest.fixture(params=["own", "torch", "images", "pictures", *OF_BATCH])
 def net(request):
+    return nets()[request.param]
+
+
+@pytest.fixture(params=["own", "torch", "images", "pictures", *(name for name in OF_BATCH if name != "batch_renorm")])
+def referring(request):
+    """Those whose rows depend on the reference alone; renormalization corrects the batch's own statistics."""
     return nets()[request.param]
 
 
@@ -40,15 +57,19 @@ def rows():
     return torch.randn(20, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) * 3 + 1
 
 
-def test_batch_mode_is_torchs_training_mode_without_the_memory(net, rows):
+def test_batch_mode_is_the_training_mode_without_the_memory(net, rows):
     memoryless = prepare(net, "batch")
+    if any(type(part).__name__ == "RenormMoments" for part in net.modules()):
+        net = prepare(mlp(4, 2, hidden=[4, 4], norm="batch").double(), "batch")  # all that is left of it
+        net.load_state_dict(memoryless.state_dict(), strict=False)
     expected = net.train()(rows)
     torch.testing.assert_close(memoryless(rows), expected, rtol=1e-12, atol=1e-12)
-    assert not batch_norm_layers(memoryless)
+    assert not statistics_layers(memoryless)
     assert [n for n, _ in memoryless.named_parameters()] == [n for n, _ in net.named_parameters()]
 
 
-def test_reference_mode_uses_the_statistics_of_the_leading_rows_only(net, rows):
+def test_reference_mode_uses_the_statistics_of_the_leading_rows_only(referring, rows):
+    net = referring
     virtual = prepare(net, "reference", 12)
     whole = virtual(rows)
     changed = rows.clone()
@@ -57,8 +78,8 @@ def test_reference_mode_uses_the_statistics_of_the_leading_rows_only(net, rows):
     torch.testing.assert_close(virtual(rows[:12]), prepare(net, "batch")(rows[:12]), rtol=1e-12, atol=1e-12)
 
 
-def test_reference_mode_differentiates_through_its_statistics(net, rows):
-    virtual = prepare(net, "reference", 12)
+def test_reference_mode_differentiates_through_its_statistics(referring, rows):
+    virtual = prepare(referring, "reference", 12)
     layout = ParameterLayout.of(virtual)
     vector = layout.flatten(virtual)
 
@@ -72,6 +93,12 @@ def test_reference_mode_differentiates_through_its_statistics(net, rows):
         step[place] = 1e-6
         both = engine.losses(torch.stack([vector + step, vector - step]), rows, loss)
         torch.testing.assert_close((both[0] - both[1]) / 2e-6, gradient[0, place], rtol=1e-4, atol=1e-7)
+
+
+def test_renormalization_by_the_reference_gives_its_statistics_within_the_bounds(rows):
+    virtual = prepare(mlp(4, 2, hidden=[4], norm="batch_renorm").double(), "reference", 12)
+    plain = prepare(mlp(4, 2, hidden=[4], norm="batch").double(), "reference", 12)
+    torch.testing.assert_close(virtual(rows), plain(rows))
 
 
 def test_running_mode_uses_the_stored_statistics(net, rows):

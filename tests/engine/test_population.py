@@ -78,7 +78,12 @@ def frozen_first():
 
 
 NETWORKS = {
-    **{f"mlp-{norm}": (lambda norm=norm: mlp(5, 3, hidden=[6, 4], norm=norm)) for norm in registry.norms.names()},
+    "recurrent": Recurrent,
+    **{
+        f"mlp-{norm}": (lambda norm=norm: mlp(5, 3, hidden=[6, 4], norm=norm))
+        for norm in registry.norms.names()
+        if not registry.norms.get(norm).pictures_only
+    },
     "mlp-linear": lambda: mlp(5, 3, hidden=[]),
     "mlp-without-affine": lambda: mlp(5, 3, hidden=[6], norm="batch", gain=False, shift=False),
     "sequential": lambda: nn.Sequential(
@@ -166,13 +171,26 @@ def test_the_fastest_strategy_that_fits_is_taken():
         "sequential": "native",
         "nested": "vmap",
         "convolutional": "vmap",
+        "recurrent": "vmap",
     }.items():
         module, layout, _, inputs = setup(NETWORKS[name])
         assert PopulationEngine(module, layout, inputs).strategy == strategy, name
 
 
+class AsksForANumber(nn.Module):
+    """What a network does depends on a value, so that members may do different things."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(5, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = self.body(x)
+        return self.head(torch.tanh(h) if float(h.detach().mean()) > 0 else torch.sin(h))
+
+
 def test_a_layer_that_torch_cannot_batch_runs_in_a_loop_and_says_so_once():
-    module, layout, population, inputs = setup(Recurrent)
+    module, layout, population, inputs = setup(AsksForANumber)
     with pytest.warns(SlowPathWarning, match="member by member") as caught:
         engine = PopulationEngine(module, layout, inputs)
     assert len(caught) == 1

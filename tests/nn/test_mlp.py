@@ -15,12 +15,22 @@ from torch.nn import functional as F
 from gfopt import registry
 from gfopt.errors import GfoptError, NetworkError, ShapeError
 from gfopt.nn import MLP, MLPOptions, NormalizedLinear, ParameterLayout, initial_vectors
+from gfopt.nn.normalization import RowStatistics
+
+
+def _forgetful(part):
+    """What the engine swaps in: statistics of the batch at hand."""
+    if isinstance(part, nn.BatchNorm1d):
+        part.track_running_stats, part.running_mean, part.running_var = False, None, None
+    elif isinstance(part, RowStatistics):
+        part.remember = False
 
 
 def test_forward_is_layer_by_layer(norm):
-    network = MLP(6, 3, hidden=[5, 4], activation="tanh", norm=norm).double()
+    network = MLP(6, 3, hidden=[6, 4], activation="tanh", norm=norm).double()
     x = torch.randn(7, 6, dtype=torch.float64)
     first, second, last = network.layers
+    network.apply(_forgetful)
     torch.testing.assert_close(network(x), last(torch.tanh(second(torch.tanh(first(x))))))
 
 
@@ -88,15 +98,38 @@ def test_build_is_the_protocol_of_networks():
 
 
 def test_options_reach_every_hidden_layer(norm):
-    network = MLP(6, 3, hidden=[5, 4], norm=norm, gain=False, shift=False, eps=0.25)
+    network = MLP(6, 3, hidden=[6, 4], norm=norm, gain=False, shift=False, eps=0.25)
     for layer in network.layers[:-1]:
         assert (layer.gain, layer.shift, layer.norm.eps) == (None, None, 0.25)
         assert type(layer.norm) is registry.norms.get(norm)
     assert network.layers[-1].shift is not None
 
 
+def test_the_norm_may_differ_from_layer_to_layer():
+    network = MLP(6, 3, hidden=[4, 6, 5], norm=["batch", {"kind": "group", "groups": 3}, "none"])
+    assert [layer.norm.options.kind for layer in network.layers] == ["batch", "group", "none", "none"]
+    assert network.layers[1].norm.options.groups == 3
+
+
+def test_a_norm_behind_the_activation():
+    network = MLP(6, 3, hidden=[5, 4], activation="sigmoid", norm="batch", norm_position="post").double()
+    x = torch.randn(9, 6, dtype=torch.float64)
+    first, second, last = network.layers
+    assert {type(layer.norm).__name__ for layer in network.layers} == {"Identity"}
+    behind = [nn.BatchNorm1d(n).double() for n in (5, 4)]
+    h = behind[1](torch.sigmoid(second(behind[0](torch.sigmoid(first(x))))))
+    torch.testing.assert_close(network(x), last(h))
+    network.apply(_forgetful)
+    layout = ParameterLayout.of(network)
+    population = initial_vectors(network, layout, 4, 0)
+    together = functional_call(network, layout.unflatten(population), (x,))
+    for row, out in zip(population, together, strict=True):
+        layout.assign(network, row)
+        torch.testing.assert_close(out, network(x), rtol=0, atol=1e-10)
+
+
 def test_vmap_equals_the_loop(norm):
-    network = MLP(6, 3, hidden=[5, 4], norm=norm).double()
+    network = MLP(6, 3, hidden=[6, 4], norm=norm).double()
     layout = ParameterLayout.of(network)
     population = initial_vectors(network, layout, 4, 0)
     x = torch.randn(9, 6, dtype=torch.float64)
@@ -110,12 +143,10 @@ def test_vmap_equals_the_loop(norm):
 
 @pytest.mark.parametrize("trainable", ["*", "layers.0.*", "layers.1.*", "layers.2.*", "*.weight", "*.shift", "*.gain"])
 def test_stacked_members_equal_the_loop_whatever_is_trained(norm, trainable):
-    if norm == "none" and trainable == "*.gain":
+    if norm in ("none", "mean") and trainable == "*.gain":
         trainable = "layers.1.weight"
-    network = MLP(6, 3, hidden=[5, 4], norm=norm).double()
-    for part in network.modules():  # the engine's swap: statistics of the batch at hand
-        if isinstance(part, nn.BatchNorm1d):
-            part.track_running_stats, part.running_mean, part.running_var = False, None, None
+    network = MLP(6, 3, hidden=[6, 4], norm=norm).double()
+    network.apply(_forgetful)
     layout = ParameterLayout.of(network, trainable)
     population = torch.randn(4, layout.dim, dtype=torch.float64)
     x = torch.randn(4, 6, dtype=torch.float64)  # as many rows as members, so that a mixed-up axis still fits
@@ -157,7 +188,10 @@ def test_options_have_a_schema_that_takes_names_and_mappings():
         ({"hidden": ["a"]}, ["hidden.0", "whole number", "'a'"]),
         ({"hidden": 3}, ["hidden", "a list", "got 3"]),
         ({"norm": "btch"}, ["norm", "known norm", "Did you mean 'batch'?"]),
-        ({"norm": 3}, ["norm", "text", "got 3"]),
+        ({"norm": 3}, ["norm", "known norm", "got 3"]),
+        ({"norm": ["batch"], "hidden": [3, 3]}, ["norm", "each of the 2 layers", "got `1`"]),
+        ({"norm": "weight", "norm_position": "post"}, ["norm", "acts on activations", "weight"]),
+        ({"norm": {"kind": "group", "groups": 3}, "hidden": [6, 4]}, ["hidden.1", "groups", "divisor"]),
         ({"norm": "layer", "hidden": [4, 1]}, ["hidden.1", "at least 2 units", "'layer'", "got 1"]),
         ({"norm": "pearson", "hidden": [1, 4]}, ["hidden.1", "at least 2 inputs", "'pearson'", "got 1"]),
         ({"activation": "tahn"}, ["activation", "Did you mean 'tanh'?"]),
@@ -185,3 +219,30 @@ def test_a_registered_norm_of_somebody_else_works(monkeypatch):
     monkeypatch.setitem(registry.norms._table, "none2", "gfopt.nn.normalization:Identity")
     assert isinstance(MLP(4, 2, norm="none2").layers[0], NormalizedLinear)
     assert isinstance(MLP(4, 2).layers, nn.ModuleList)
+
+
+def test_inputs_may_be_normalized_ahead_of_the_first_layer():
+    network = MLP(6, 3, hidden=[], input_norm="layer").double()
+    x = 1000 * torch.randn(7, 6, dtype=torch.float64) + 50
+    last = network.layers[0]
+    torch.testing.assert_close(network(x), last(F.layer_norm(x, (6,))))
+    assert [n for n, _ in network.named_parameters()] == ["layers.0.weight", "layers.0.shift"]
+    with pytest.raises(NetworkError, match="input_norm: norm: expected one that acts on activations"):
+        MLP(6, 3, input_norm="cosine")
+
+
+def test_a_cosine_as_output_wants_a_gain():
+    network = MLP(6, 3, hidden=[4], output_norm="cosine")
+    assert network.layers[-1].gain.shape == (3,)
+    with pytest.raises(NetworkError, match=r"output_norm: expected a gain for outputs between -1 and 1"):
+        MLP(6, 3, hidden=[4], output_norm="cosine", gain=False)
+    assert MLP(6, 4, output_norm={"kind": "group", "groups": 2}).layers[-1].norm.options.groups == 2
+
+
+def test_dropout_stands_behind_every_hidden_activation():
+    network = MLP(6, 3, hidden=[50, 50], dropout=0.5)
+    seen = []
+    network.dropout.register_forward_hook(lambda m, a, out: seen.append(out))
+    network(torch.randn(4, 6))
+    assert [float((h == 0).double().mean()) > 0.3 for h in seen] == [True, True]
+    assert MLP(6, 3).dropout is None

@@ -14,6 +14,7 @@ from optimizer_driving import drive, make
 from gfopt.optimizers import deap_ga
 from gfopt.rng import GlobalStreams
 
+UNCROSSED = {"crossover_probability": 0.0, "tournament_size": 1}
 QUIET = {"crossover_probability": 0.0, "mutation_probability": 0.0}
 
 
@@ -120,6 +121,17 @@ def test_mutation_is_relative_to_the_scale() -> None:
     change = optimizer.ask(0) - 1
     assert abs(change.mean()) < 5 * 0.5 * driving.SCALE / 24000**0.5
     np.testing.assert_allclose(change.std(), 0.5 * driving.SCALE, rtol=5 / 48000**0.5)
+
+
+def test_mutation_may_be_relative_to_the_individuals_own_parameter() -> None:
+    start = torch.ones(4000, 6)
+    start[2000:] = 10
+    optimizer = make("deap-ga", size=4000, elites=0, mutation_scale="relative", start=start, **UNCROSSED)
+    drive(optimizer, driving.sphere, (0,))
+    children = optimizer.ask(0)
+    for size in (1, 10):
+        change = children[(children.mean(dim=1) - size).abs() < 0.4 * size] - size
+        np.testing.assert_allclose(change.std(), 0.2 * size, rtol=0.05)
 
 
 @pytest.mark.parametrize("crossover", ["uniform", "one-point", "two-point", "neuron", "blend"])

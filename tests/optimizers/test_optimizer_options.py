@@ -93,6 +93,10 @@ def test_options_pass_as_they_are_and_none_are_the_defaults(kind: str) -> None:
                                        "got 'best'. The default is 'tournament'."),
     ("deap-ga", {"gene_probability": 2}, "gene_probability: expected a number of at most 1, got 2. "
                                          "The default is 1.0."),
+    ("deap-ga", {"mutation_scale": "own"}, "mutation_scale: expected one of 'initial' or 'relative', got 'own'. "
+                                           "The default is 'initial'."),
+    ("pyswarms-gbest", {"project_neutral": "no idea"}, "project_neutral: expected true or false, got 'no idea'. "
+                                                       "The default is False."),
     ("deap-ga", {"population": 4, "elites": 4}, "elites: expected less than the population of 4, got 4"),
     ("pyswarms-gbest", {"velocity_clamp": 0}, "velocity_clamp: expected a number greater than 0, got 0. "
                                               "The default is 1.0."),

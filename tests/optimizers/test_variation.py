@@ -89,6 +89,51 @@ def test_gaussian_mutation_has_deaps_distribution(probability: float) -> None:
     assert abs(np.corrcoef(mine.T) - np.eye(DIM)).max() < 5 / PAIRS**0.5
 
 
+def test_the_size_of_a_parameter_is_its_root_mean_square_in_each_individual() -> None:
+    genomes = np.random.default_rng(0).standard_normal((4, 13)) * np.array([[0.0], [1.0], [7.0], [1e9]])
+    scale = np.linspace(0.5, 2.0, 13)
+    sizes = variation.parameter_size(genomes, scale, GROUPS)
+    for row, genome in zip(sizes, genomes, strict=True):
+        for group in GROUPS:
+            expected = np.sqrt(np.mean(genome[group.slice] ** 2))
+            limits = 0.1 * scale[group.slice], 1000 * scale[group.slice]
+            np.testing.assert_allclose(row[group.slice], np.clip(expected, *limits), rtol=1e-12)
+        assert row[12] == scale[12]  # in no group
+
+
+@pytest.mark.parametrize("probability", [0.3, 1.0])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_relative_mutation_changes_genes_in_proportion_to_their_parameter(probability: float, kind: Any) -> None:
+    groups = (Group("a", slice(0, 2), (2,)), Group("b", slice(2, 5), (3,)))
+    parents = np.tile(np.array([3.0, 4.0, 0.0, 0.0, 0.0], dtype=kind), (PAIRS, 1))
+    parents[::2] *= 10
+    children = parents.copy()
+    variation.relative_mutation(
+        children,
+        np.random.default_rng(1),
+        strength=0.2,
+        scale=np.full(DIM, 0.5, dtype=kind),
+        groups=groups,
+        gene_probability=probability,
+    )
+    assert children.dtype == kind
+    change = children - parents
+    for first, size in ((0, 10 * 12.5**0.5), (1, 12.5**0.5)):
+        for genes, deviation in ((slice(0, 2), 0.2 * size), (slice(2, 5), 0.2 * 0.1 * 0.5)):
+            changed = change[first::2, genes]
+            share = stats.binomtest(int((changed != 0).sum()), changed.size, probability)
+            assert share.pvalue > LOWEST
+            assert stats.kstest(changed[changed != 0] / deviation, "norm").pvalue > LOWEST
+
+
+def test_relative_mutation_of_what_nothing_selects_for_stays_finite() -> None:
+    genomes, generator = np.ones((3, 4), dtype=np.float32), np.random.default_rng(0)
+    groups, scale = (Group("a", slice(0, 4), (4,)),), np.ones(4, dtype=np.float32)
+    for _ in range(1000):
+        variation.relative_mutation(genomes, generator, strength=2.0, scale=scale, groups=groups)
+    assert 1000 < abs(genomes).max() < 1e6
+
+
 @given(st.integers(0, 4), st.integers(1, 9), st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
 def test_crossover_moves_genes_between_siblings_and_makes_none(pairs: int, dim: int, seed: int) -> None:

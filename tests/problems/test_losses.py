@@ -363,7 +363,7 @@ def test_examine_finds_out_what_a_function_can_do(function, per_sample, differen
 
 
 def test_a_function_that_fails_on_batches_only_is_applied_one_by_one():
-    loss = CallableLoss(lambda o, t: torch.tensor(float(o.sum())))
+    loss = CallableLoss(lambda o, t: torch.tensor(float(o.detach().sum())))
     outputs = population(4)
     with pytest.warns(SlowPathWarning, match=r"torch cannot batch it .*item"):
         torch.testing.assert_close(loss(outputs, torch.tensor(labels(4))), outputs.sum((1, 2)))

@@ -245,3 +245,14 @@ def test_a_loss_of_the_studys_own_choice_is_what_counts(iris, options, judge):
     p = problem(iris, **options)
     assert p.judged_by == judge
     assert gfopt.SubspaceProblem(p, 3).judged_by == judge
+
+
+def test_sorted_batches_go_class_by_class():
+    problem = gfopt.SupervisedProblem({"kind": "mlp"}, "iris", batch_size=16, batch_order="sorted")
+    y = problem.dataset.y_train
+    seen = [y[problem._rows(step, seed).numpy()] for seed in (0, 1) for step in range(len(y) // 16)]
+    assert (np.diff(np.concatenate(seen[: len(y) // 16])) >= 0).all()
+    assert len(set(seen[0])) == 1
+    assert all((a == b).all() for a, b in zip(seen[: len(y) // 16], seen[len(y) // 16 :], strict=True))
+    with pytest.raises(ConfigError, match=r"batch_order: expected one of shuffled, sorted"):
+        gfopt.SupervisedProblem({"kind": "mlp"}, "iris", batch_order="by-class")

@@ -54,7 +54,7 @@ def test_one_file_of_bearable_size_with_plotly_inside(html):
 
 def test_sections_come_in_order_and_the_verdict_first(page):
     sections = [values["id"] for values in page.named("section")]
-    assert sections == ["verdict", "picture", "convergence", "table", "runs", "reproduce"]
+    assert sections == ["verdict", "picture", "why", "convergence", "table", "runs", "reproduce"]
 
 
 def test_every_sentence_of_the_verdict_is_on_the_page(page, results):

@@ -311,3 +311,28 @@ def test_objects_are_described_by_name_and_hash():
     assert plain(0.5) == 0.5
     assert plain(None) is None
     assert describe(partial(closure, 3))["python"] == "partial of closure"
+
+
+def test_a_problem_may_name_the_optimizers_that_train_it(file):
+    two = "optimizers={ga: {kind: deap-ga, population: 8}, random: {kind: random-search}}"
+    every = gfopt.load_study(file, [two])
+    some = gfopt.load_study(file, [two, "problems.bowl.optimizers=[random]"])
+    assert (every.config.runs, some.config.runs) == (4, 3)
+    trained = {(spec.problem.name, spec.optimizer.name): spec.key for spec in some.prepare("cpu")}
+    assert set(trained) == {("bowl", "random"), ("flowers", "ga"), ("flowers", "random")}
+    # Who else trains a problem is not part of a run.
+    assert set(trained.values()) < {spec.key for spec in every.prepare("cpu")}
+
+
+def test_a_grid_of_an_optimizer_is_named_by_its_base_or_one_of_its_cells(file):
+    grid = "optimizers={ga: {kind: deap-ga, population: {grid: [8, 16]}}}"
+    counts = [
+        gfopt.load_study(file, [grid, f"problems.bowl.optimizers={chosen}"]).config.runs
+        for chosen in ("[ga]", "['ga[population=8]']")
+    ]
+    assert counts == [4, 3]
+
+
+def test_an_optimizer_that_is_not_there_is_refused(file):
+    with pytest.raises(gfopt.errors.ConfigError, match=r"problems.bowl.optimizers.0.: expected the name of one of"):
+        gfopt.load_study(file, ["problems.bowl.optimizers=[gaa]"])

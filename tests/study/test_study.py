@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 import gfopt
+from gfopt.diagnostics.kinds import DiagnosticsWarning
 from gfopt.errors import ConfigError, SlowPathWarning, StoreError
 from gfopt.store import ResultsFolder
 from gfopt.study.study import default_workers
@@ -302,14 +303,15 @@ def test_a_network_of_the_users_is_not_changed(flowers, tmp_path, inline):
 
 
 class Bare(nn.Module):
-    """A network whose weights are in no layer."""
+    """A network without a layer that has weights."""
 
     def __init__(self):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(4, 2))
+        self.direction = nn.Parameter(torch.randn(4))
 
     def forward(self, x):
-        return x @ self.weight
+        along = x @ self.direction
+        return torch.stack([along, -along], dim=-1)
 
 
 def test_a_network_without_layers_has_results_and_no_profile(flowers, tmp_path, inline):
@@ -323,10 +325,16 @@ def test_a_network_that_fails_in_the_profile_only_is_said_and_loses_nothing(flow
     def fails(*_):
         raise RuntimeError("too many hooks")
 
-    monkeypatch.setattr("gfopt.study.diagnose.gradient_flow", fails)
-    with pytest.warns(UserWarning, match="mine, repeat 0: no gradient of the layers .* RuntimeError: too many hooks"):
-        results = small({"dataset": flowers, "network": make}).run(tmp_path / "out")
-    assert results.runs["status"].tolist() == ["ok"]
+    monkeypatch.setattr("gfopt.diagnostics.subject.gradient_flow", fails)
+    with pytest.warns(DiagnosticsWarning) as said:
+        results = small({"dataset": flowers, "network": make}, repeats=2).run(tmp_path / "out")
+    assert results.runs["status"].tolist() == ["ok", "ok"]
+    assert [str(warning.message) for warning in said] == [
+        "mine, repeat 0: no gradient-flow at the start, because of RuntimeError: too many hooks",
+        "mine, repeat 1: no gradient-flow at the start, because of RuntimeError: too many hooks",
+        "no gradient-flow in 2 runs, because of RuntimeError: too many hooks",
+    ]
+    assert results.diagnostics.empty
 
 
 def numpy_loss(outputs, targets):

@@ -25,6 +25,37 @@
     jobs.push(draw());
   }
 
+  // the why section: three choices, of which only some combinations were measured
+  const whys = ["panel", "quantity", "optimizer"].map((name) => document.getElementById("why-" + name));
+  function offer() {
+    // what was chosen first rules out what comes after it
+    whys.forEach((choice, place) => {
+      const before = whys.slice(0, place).map((other) => other.value);
+      const keys = Object.keys(figures.why).map((key) => key.split("|"));
+      const fits = (value) => keys.some((key) => [...before, value].every((part, index) => key[index] === part));
+      [...choice.options].forEach((option) => { option.disabled = !fits(option.value); });
+      if (choice.selectedOptions[0].disabled) choice.value = [...choice.options].find((option) => !option.disabled).value;
+    });
+  }
+  function drawWhy() {
+    offer();
+    const spec = figures.why[whys.map((choice) => choice.value).join("|")];
+    const plots = document.getElementById("why-plots");
+    plots.querySelectorAll(".facet").forEach((facet) => Plotly.purge(facet));
+    plots.replaceChildren();
+    document.getElementById("why-caption").textContent = spec.caption;
+    return Promise.all(spec.facets.map((facet) => {
+      const place = document.createElement("div");
+      place.className = "facet";
+      plots.appendChild(place);
+      return Plotly.newPlot(place, facet.data, facet.layout, config);
+    }));
+  }
+  if (whys[0]) {
+    whys.forEach((choice) => choice.addEventListener("change", drawWhy));
+    jobs.push(drawWhy());
+  }
+
   document.querySelectorAll("table.sortable th[data-sort]").forEach((head) => {
     head.tabIndex = 0;
     const sort = () => sortBy(head);

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gfopt.diagnostics.gradient_flow import LayerGradient, backward_gain, gradient_flow
+from gfopt.diagnostics.backward import LayerGradient, backward_gain, gradient_flow
 from gfopt.errors import ConfigError, NetworkError, NotDifferentiableError
 from gfopt.nn import NormalizedLinear
 from gfopt.problems.losses import CrossEntropy
@@ -95,11 +95,85 @@ def test_a_chain_of_two_linear_layers_by_hand():
         network[1].weight.copy_(torch.tensor([[3.0, 4.0]]))
     inputs, targets = torch.tensor([[1.0, 1.0], [2.0, 0.0]]), torch.tensor([[1.0], [0.0]])
     # Outputs 11 and 6, so the samples' own signals at the output are 10 and 6; one layer back they are
-    # |(3, 4)| = 5 times that.
+    # |(3, 4)| = 5 times that. The weights' gradients are the means of signal times input, ((3, 4) x (11, 5)) and
+    # (11, 10).
     assert gradient_flow(network, inputs, targets, half_square) == [
-        LayerGradient(1, "0", pytest.approx(5 * (10 + 6) / 2)),
-        LayerGradient(2, "1", pytest.approx((10 + 6) / 2)),
+        LayerGradient(1, "0", pytest.approx(5 * (10 + 6) / 2), pytest.approx(5 * math.hypot(11, 5))),
+        LayerGradient(2, "1", pytest.approx((10 + 6) / 2), pytest.approx(math.hypot(11, 10))),
     ]
+
+
+def test_the_weights_gradient_is_that_of_autograd_from_all_uses_together():
+    network = Convolutional().double().eval()
+    inputs, targets = (t.double() for t in images())
+    flow = gradient_flow(network, inputs, targets, half_square)
+    half_square(network(inputs), targets).backward()
+    for row in flow:
+        weight = network.get_submodule(row.name).weight
+        assert row.weight_norm == pytest.approx(float(weight.grad.norm()), rel=1e-12)
+    assert flow[1].weight_norm == flow[2].weight_norm  # one layer, used twice
+
+
+def test_the_weights_gradients_hide_what_the_signal_shows():
+    with torch_seeded(1):  # without biases, as in Glorot & Bengio 2010, section 4.2.1
+        network, inputs = deep(nn.Tanh), torch.randn(ROWS, WIDTH, dtype=torch.float64)
+        labels = torch.randint(10, (ROWS,))
+    with torch.no_grad():
+        for layer in network[::2]:
+            layer.bias.zero_()
+    flow = gradient_flow(network, inputs, labels, CrossEntropy())[:-1]
+    assert 3e-6 < flow[0].norm / flow[-1].norm < 1e-3  # other code measured 2e-5
+    assert 0.3 < flow[0].weight_norm / flow[-1].weight_norm < 4  # and 1.15
+
+
+class Tagger(nn.Module):
+    """Sequences `(B, T, 3)` through torch's own recurrent and attention layers."""
+
+    def __init__(self, batch_first=True):
+        super().__init__()
+        self.memory = nn.LSTM(3, 4, batch_first=batch_first)
+        self.look = nn.MultiheadAttention(4, 2, batch_first=batch_first)
+        self.head = nn.Linear(4, 2)
+        self.axis = 1 if batch_first else 0
+
+    def forward(self, x):
+        states, _ = self.memory(x)
+        looked, _ = self.look(states, states, states, need_weights=False)
+        return self.head(looked.mean(self.axis))
+
+
+def test_recurrent_and_attention_layers_are_layers():
+    network, inputs = Tagger(), torch.linspace(-1, 1, 60).reshape(4, 5, 3)
+    flow = gradient_flow(network, inputs, torch.ones(4, 2), half_square)
+    assert [row.name for row in flow] == ["memory", "look", "head"]
+    half_square(network(inputs), torch.ones(4, 2)).backward()
+    weights = [network.memory.weight_ih_l0, network.memory.weight_hh_l0]
+    assert flow[0].weight_norm == pytest.approx(math.hypot(*(float(w.grad.norm()) for w in weights)), rel=1e-5)
+    assert all(row.norm > 0 for row in flow)
+
+
+def test_samples_are_counted_along_their_own_axis():
+    first, second = Tagger(), Tagger(batch_first=False)
+    second.load_state_dict(first.state_dict())
+    inputs, targets = torch.linspace(-1, 1, 60).reshape(4, 5, 3), torch.ones(4, 2)
+    expected = gradient_flow(first, inputs, targets, half_square)
+    found = gradient_flow(second, inputs.transpose(0, 1), targets, half_square)
+    assert [row.norm for row in found] == pytest.approx([row.norm for row in expected], rel=1e-5)
+
+
+def test_a_users_own_layer_and_parametrized_weights_are_layers():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = nn.Parameter(torch.eye(3))
+
+        def forward(self, x):
+            return x @ self.matrix
+
+    network = nn.Sequential(Own(), nn.LayerNorm((4, 3)), nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
+    flow = gradient_flow(network, torch.rand(5, 4, 3), torch.ones(5, 2), lambda o, t: half_square(o.mean(1), t))
+    assert [row.name for row in flow] == ["0", "2"]
+    assert all(row.weight_norm > 0 for row in flow)
 
 
 def test_the_norm_does_not_depend_on_the_batch_size():
@@ -176,6 +250,7 @@ def test_the_module_is_left_as_it_was(training):
     with torch.no_grad():
         first = gradient_flow(network, inputs, targets, half_square)
     assert torch.equal(torch.get_rng_state(), random)
+    torch.rand(3)
     assert gradient_flow(network, inputs, targets, half_square) == first  # dropout draws the same mask
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert (network.body["conv"].weight.grad == 3).all()
@@ -227,7 +302,7 @@ def test_a_signal_whose_square_underflows_is_still_measured():
 
 def test_what_cannot_be_measured_is_refused():
     inputs, targets = torch.ones(4, 3), torch.zeros(4, 2)
-    with pytest.raises(NetworkError, match="at least one linear, convolution"):
+    with pytest.raises(NetworkError, match="runs a layer with weights"):
         gradient_flow(nn.Tanh(), inputs, inputs, half_square)
     with pytest.raises(ConfigError, match=r"expected one number, got `shape \(4, 2\)`"):
         gradient_flow(nn.Linear(3, 2), inputs, targets, lambda o, t: o - t)
