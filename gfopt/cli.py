@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -441,6 +443,8 @@ class _interruptible:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is KeyboardInterrupt:
+            # Impatience while Python shuts down would end it by the signal, in place of the status.
+            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
             err.print(f"\nInterrupted. Finished runs are in {escape(str(self.folder))}; the same command continues.")
             raise SystemExit(130) from None
 

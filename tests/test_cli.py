@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -393,6 +395,33 @@ def test_ctrl_c_leaves_a_folder_that_the_same_command_completes(tmp_path, study_
     for one, other in ((found.runs, finished.runs), (found.curves, finished.curves)):
         assert one.drop(columns=measured).equals(other.drop(columns=measured))
     assert not [path.name for path in runs.iterdir() if not re.fullmatch("[0-9a-f]{16}", path.name)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [0.05, 0.5])
+def test_two_ctrl_c_end_it_with_the_same_status_and_leave_nobody_behind(tmp_path, study_file, pause):
+    command = [sys.executable, "-m", "gfopt", "run", study_file, "--workers", "2", "--out", "o"]
+    process = subprocess.Popen(
+        [*command, "--set", "repeats=500"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while process.poll() is None and not list(tmp_path.glob("o/runs/" + "[0-9a-f]" * 16)):
+        time.sleep(0.02)
+    for _ in range(2):  # as a terminal does: to everybody
+        with suppress(ProcessLookupError):  # it was quick
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(pause)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in err
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("a worker is still there")
 
 
 # ------------------------------------------------------------------------------ diagnoses

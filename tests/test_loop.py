@@ -165,6 +165,63 @@ def test_nonfinite_rows_never_win_and_are_counted():
     assert outcome.best.tolist() == [6.0]
 
 
+class Watcher:
+    def __init__(self):
+        self.seen, self.spent = [], []
+
+    def observe(self, seen):
+        self.seen.append(seen)
+        self.spent.append((seen.ledger.steps, seen.spent))
+
+
+def watched(script, **options):
+    watcher = Watcher()
+    loop, outcome, _ = run(script, observer=watcher, **options)
+    return watcher, loop, outcome
+
+
+def test_an_observer_sees_every_step_and_knows_which_are_logged_and_which_is_last():
+    watcher, _, outcome = watched([[float(v)] for v in range(300, 0, -1)])
+    assert watcher.spent == [(n, n / 300) for n in range(1, 301)]
+    logged = [r.ledger["steps"] for r in outcome.trace.records[1:]]
+    assert [n for n, seen in enumerate(watcher.seen, start=1) if seen.logged] == logged
+    assert [seen.last for seen in watcher.seen] == [False] * 299 + [True]
+    assert [seen.minibatch for seen in watcher.seen] == list(range(300))
+    assert [float(seen.population) for seen in watcher.seen[:2]] == [300.0, 299.0]
+    assert float(watcher.seen[-1].evaluation.loss) == float(watcher.seen[-1].incumbent) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ([[5.0], [math.nan, math.nan]], {"budget": Budget(steps=1000)}),
+        ([[5.0], []], {"budget": Budget(evaluations=1000)}),
+        ([[5.0], [3.0], [1.0]], {"budget": Budget(steps=1000), "target": 3.0}),
+    ],
+    ids=["diverged", "stalled", "target"],
+)
+def test_the_last_step_is_known_however_a_run_ends(script, options):
+    watcher, loop, outcome = watched(script, **options)
+    assert [seen.last for seen in watcher.seen] == [False] * (loop.ledger.steps - 1) + [True]
+    assert watcher.seen[-1].logged
+    assert outcome.trace.records[-1].ledger["steps"] == loop.ledger.steps
+
+
+def test_what_an_observer_does_is_on_no_clock(monkeypatch):
+    now = iter(range(10**6))
+    monkeypatch.setattr("gfopt.loop.time.perf_counter", lambda: float(next(now)))
+
+    class Slow(Watcher):
+        def observe(self, seen):
+            super().observe(seen)
+            for _ in range(1000):
+                next(now)
+
+    plain, _, _ = run([[5.0]] * 5)
+    slow, _, _ = run([[5.0]] * 5, observer=Slow())
+    assert slow.ledger.seconds == plain.ledger.seconds == 15.0
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("step", [0, 3])
 def test_a_generation_without_a_finite_loss_ends_diverged_and_keeps_the_incumbent(bad, step):

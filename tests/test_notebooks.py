@@ -53,8 +53,9 @@ def complaints(notebook: NotebookNode) -> list[NotebookNode]:
     return [o for o in outputs(notebook) if o.output_type == "error" or o.get("name") == "stderr"]
 
 
-def test_both_notebooks_are_here():
-    assert [path.name for path in PATHS] == ["quickstart.ipynb", "your_own_problem.ipynb"]
+def test_all_notebooks_are_here():
+    names = ["normalization", "quickstart", "vanishing_gradients", "your_own_problem"]
+    assert [path.stem for path in PATHS] == names
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

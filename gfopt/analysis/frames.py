@@ -23,7 +23,10 @@ from gfopt.errors import DataError, expectation
 AXES = ("forward_equivalents", "evaluations", "seconds")
 
 # Grid options of a problem whose path has no dot; every other grid column is recognised by its dot.
-_UNDOTTED = ("batch_size", "bn_mode", "objective", "trainable", "dataset", "network", "function")
+_UNDOTTED = (
+    "batch_size", "batch_order", "bn_mode", "dropout", "objective", "importance", "trainable", "optimizers", "dataset",
+    "network", "function",
+)  # fmt: skip
 _DIAGNOSTIC = ("problem", "repeat", "quantity", "layer", "name", "value")
 _BOUNDED = ("accuracy", "f1", "auc", "precision", "recall")
 _LOWER = ("loss", "error", "rmse", "mse", "mae", "deviance")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+
 import pandas as pd
 
 from gfopt.analysis.frames import split_cells
@@ -56,7 +57,10 @@ def recorded_quantities(diagnostics: pd.DataFrame | None) -> list[str]:
 def meaning(quantity: str) -> str:
     """What a quantity is, in one line, with its unit; its own name where it is unknown."""
     known = QUANTITIES.get(quantity)
-    return f"{known.meaning[:1].upper()}{known.meaning[1:]} ({known.unit})." if known else f"{quantity}."
+    if known is None:
+        return f"{quantity}."
+    unit = f" ({known.unit})" if known.unit not in ("1", "share", "0 or 1") else ""
+    return f"{known.meaning[:1].upper()}{known.meaning[1:]}{unit}."
 
 
 def title(quantity: str) -> str:
@@ -77,23 +81,37 @@ def trajectories(diagnostics: pd.DataFrame | None, quantity: str) -> pd.DataFram
         `layer` (0 for the whole run), `name`, `step`, `cost` (median forward-equivalents), `value`, `low`, `high` and
         `n` repeats.
     """
-    rows = []
-    for cell, members in split_cells(measured(diagnostics, quantity)):
+    return _trajectories(measured(diagnostics, quantity))
+
+
+def _trajectories(table: pd.DataFrame) -> pd.DataFrame:
+    keys = ["optimizer", "layer", "name", "step"]
+    found = []
+    for cell, members in split_cells(table):
+        grouped = members.groupby(keys, sort=True)
+        numbers = grouped["value"].agg(value="median", low="min", high="max", n="size")
+        numbers["cost"] = grouped["forward_equivalents"].median()
         place = {"panel": cell.panel, "cell": cell.label, "norm": cell.norm}
-        keys = ["optimizer", "layer", "name", "step"]
-        for key, group in members.groupby(keys, sort=False):
-            value = group["value"].to_numpy()
-            spread = {"value": _median(value), "low": float(value.min()), "high": float(value.max()), "n": len(value)}
-            cost = {"cost": float(group["forward_equivalents"].median())}
-            rows.append(place | dict(zip(keys, key, strict=True)) | cost | spread)
-    table = pd.DataFrame(rows, columns=_TRAJECTORY)
-    order = ["layer", "name", "step"]
-    groups = [group.sort_values(order, kind="stable") for _, group in table.groupby(["cell", "optimizer"], sort=False)]
-    return pd.concat(groups, ignore_index=True) if groups else table
+        found.append(numbers.reset_index().assign(**place)[_TRAJECTORY])
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=_TRAJECTORY)
+
+
+def all_trajectories(diagnostics: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
+    """Quantity to its `trajectories`, in the order of `recorded_quantities`."""
+    table = measured(diagnostics)
+    return {name: _trajectories(table[table["quantity"] == name]) for name in recorded_quantities(table)}
 
 
 def measured_table(diagnostics: pd.DataFrame | None) -> pd.DataFrame:
+    """The first and the last number of every quantity, see `measured_ends`."""
+    return measured_ends(all_trajectories(diagnostics))
+
+
+def measured_ends(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The first and the last number of every quantity: what stands beside the figures.
+
+    Args:
+        tables: quantity to its `trajectories`.
 
     Returns:
         One row per quantity, cell and optimizer (empty at the starts): `quantity`, `panel`, `cell`, `norm`,
@@ -101,8 +119,7 @@ def measured_table(diagnostics: pd.DataFrame | None) -> pd.DataFrame:
         two layers the medians `lowest_first`, `lowest_last`, `highest_first`, `highest_last`.
     """
     rows = []
-    for quantity in recorded_quantities(diagnostics):
-        table = trajectories(diagnostics, quantity)
+    for quantity, table in tables.items():
         for (cell, optimizer), group in table.groupby(["cell", "optimizer"], sort=False):
             ends = group.groupby("layer", sort=True)["value"].agg(["first", "last"])
             first = group.iloc[0]
@@ -123,10 +140,3 @@ def measured_table(diagnostics: pd.DataFrame | None) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _median(values: np.ndarray) -> float:
-    """Median that stays a number between infinities of the two signs."""
-    ordered = np.sort(values)
-    low, high = float(ordered[(len(ordered) - 1) // 2]), float(ordered[len(ordered) // 2])
-    return 0.0 if np.isinf(low) and low == -high else (low + high) / 2

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.utils import parametrize
 
 from gfopt.engine.batchnorm import BatchStatistics, statistics_layers
 from gfopt.engine.dropout import drops
@@ -64,7 +65,8 @@ def _known(module: nn.Sequential) -> bool:
     names = {id(p) for p in module.parameters()}
     shared = len(names) != sum(1 for layer in module.modules() for _ in layer.parameters(recurse=False))
     rows = [layer for i, layer in enumerate(module) if not (i == 0 and _flattens(layer))]
-    return bool(rows) and not shared and all(isinstance(layer, _LAYERS) for layer in rows)
+    own = not any(parametrize.is_parametrized(layer) for layer in rows)  # else its weight is not a parameter
+    return bool(rows) and own and not shared and all(isinstance(layer, _LAYERS) for layer in rows)
 
 
 def _flattens(layer: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 
 def batchable_parametrizations(module: nn.Module) -> None:
@@ -20,6 +20,23 @@ def batchable_parametrizations(module: nn.Module) -> None:
             part.__class__ = _PlainWeightNorm
         elif type(part) is parametrizations._SpectralNorm:
             part.__class__ = _PlainSpectralNorm
+
+
+@torch.no_grad()
+def settle(module: nn.Module) -> None:
+    """Take the power iterations of every `spectral_norm` that a training pass takes, so that evaluation uses them."""
+    for part in list(module.modules()):
+        if not parametrize.is_parametrized(part):
+            continue
+        for name, chain in part.parametrizations.items():  # type: ignore[operator, union-attr] # untyped in torch
+            spectral = [one for one in chain if isinstance(one, parametrizations._SpectralNorm)]
+            before = [one.training for one in spectral]
+            for one in spectral:
+                one.train()
+            if spectral:
+                getattr(part, name)
+            for one, mode in zip(spectral, before, strict=True):
+                one.train(mode)
 
 
 class _PlainWeightNorm(parametrizations._WeightNorm):

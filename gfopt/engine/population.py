@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gfopt.engine.device import full_precision
 from gfopt.engine.dropout import KEY, drops, member_keys
@@ -34,6 +35,7 @@ Criterion = Callable[[Tensor], Tensor]  # (..., B, C) outputs -> (...) losses
 # keep a GPU busy. Measured on MLPs from 64-32-10 to 64-[64]x10-10.
 TILE_BYTES = {"cpu": 2**21, "cuda": 2**28}
 MAX_TILE = {"cpu": 32, "cuda": 4096}
+SEQUENCE_BYTES = 2**28
 
 
 class PopulationEngine:
@@ -64,10 +66,7 @@ class PopulationEngine:
         self._tied = _has_ties(module)
         self._native = native_forward(module)
         self.reason = ""
-        width = _widest(module, example)
-        budget = TILE_BYTES.get(example.device.type, TILE_BYTES["cpu"])
-        per_member = max(1, width * example.element_size())
-        self.tile = max(1, min(MAX_TILE.get(example.device.type, 32), budget // per_member))
+        self.tile = _tile(module, example)
         self.strategy: Strategy = strategy or self._choose(example[: min(len(example), 8)])
 
     def losses(self, population: Tensor, inputs: Tensor, criterion: Criterion, *, seed: int = 0) -> Tensor:
@@ -92,7 +91,7 @@ class PopulationEngine:
             return population.new_empty(0), torch.empty_like(population)
         losses, gradients = [], []
         # One member needs no batching: the plain module and autograd cost half of the batched path.
-        single = len(population) == 1 or self.strategy == "loop"
+        single = self.strategy == "loop" or (len(population) == 1 and not self._random)
         with torch.enable_grad(), full_precision(inputs.device):
             for first, part in _split(population, 1 if single else self.tile):
                 parameters = {n: t.detach().requires_grad_() for n, t in self.layout.unflatten(part).items()}
@@ -113,7 +112,8 @@ class PopulationEngine:
         """`(T, B, C)` outputs of one tile of members after the other."""
         for first, part in _split(population, self.tile):
             parameters = self.layout.unflatten(part)
-            if self.strategy != "loop" and len(part) > 1:
+            # Alone, a member may lay out its memory otherwise, and with that draw another mask.
+            if self.strategy != "loop" and (len(part) > 1 or self._random):
                 yield self._many(parameters, inputs, seed, first)
                 continue
             rows = [{n: t[i : i + 1] for n, t in parameters.items()} for i in range(len(part))]
@@ -146,9 +146,10 @@ class PopulationEngine:
             output: Tensor = self._call({**self._frozen, **state, **own}, inputs)
             return output
 
-        if not self._random:
-            return vmap(forward)(dict(parameters), buffers)
-        with torch_seeded(seed):  # one mask for all members of all tiles
+        with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention cannot be batched
+            if not self._random:
+                return vmap(forward)(dict(parameters), buffers)
+        with sdpa_kernel(SDPBackend.MATH), torch_seeded(seed):  # one mask for all members of all tiles
             return vmap(forward, randomness="same")(dict(parameters), buffers)
 
     def _call(self, tensors: dict[str, Tensor], inputs: Tensor) -> Tensor:
@@ -198,14 +199,27 @@ def _has_ties(module: nn.Module) -> bool:
     return len({id(t) for t in tensors}) < len(tensors)
 
 
-def _widest(module: nn.Module, example: Tensor) -> int:
-    """Numbers in the largest output of a layer for this batch."""
-    largest = 1
+def _tile(module: nn.Module, example: Tensor) -> int:
+    """Members to evaluate at once."""
+    device = example.device.type if example.device.type in TILE_BYTES else "cpu"
+    width, sequence = _widest(module, example)
+    tile = min(MAX_TILE[device], TILE_BYTES[device] // max(1, width * example.element_size()))
+    if sequence:
+        # All steps of a sequence are never in the cache at once; what they need is bounded by itself.
+        tile = min(2 * tile, SEQUENCE_BYTES // (3 * sequence * example.element_size()))
+    return max(1, tile)
+
+
+def _widest(module: nn.Module, example: Tensor) -> tuple[int, int]:
+    """Numbers in the largest output of a layer for this batch; and of one that returns its states beside it."""
+    largest, sequence = 1, 0
 
     def look(_module: nn.Module, _args: object, output: object) -> None:
-        nonlocal largest
+        nonlocal largest, sequence
         if isinstance(output, Tensor):
             largest = max(largest, output.numel())
+        elif isinstance(output, tuple) and output and isinstance(output[0], Tensor):
+            sequence = max(sequence, output[0].numel())
 
     handles = [m.register_forward_hook(look) for m in module.modules()]
     buffers = {n: b.clone() for n, b in module.named_buffers()}
@@ -221,4 +235,4 @@ def _widest(module: nn.Module, example: Tensor) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    return largest
+    return largest, sequence

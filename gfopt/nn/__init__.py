@@ -8,6 +8,7 @@ from gfopt.nn.initialization import INITIALIZATIONS, Initialization, make_initia
 from gfopt.nn.mlp import MLP, MLPOptions
 from gfopt.nn.normalization import Normalization, NormalizedConv2d, NormalizedLinear, NormLayer, check_norm
 from gfopt.nn.parameters import ParameterLayout
+from gfopt.nn.recurrent import GRU, LSTM, RNN, LSTMOptions, RNNOptions
 from gfopt.nn.redraw import gene_scale, initial_vectors
 from gfopt.nn.redundancy import redundant_genes, with_neutral
 from gfopt.nn.residual import ResidualMLP, ResidualOptions
@@ -16,10 +17,14 @@ from gfopt.nn.residual_cnn import ResidualCNN, ResidualCNNOptions
 __all__ = [
     "ACTIVATIONS",
     "CNN",
+    "GRU",
     "INITIALIZATIONS",
+    "LSTM",
     "MLP",
+    "RNN",
     "CNNOptions",
     "Initialization",
+    "LSTMOptions",
     "MLPOptions",
     "NetworkKind",
     "NormLayer",
@@ -27,6 +32,7 @@ __all__ = [
     "NormalizedConv2d",
     "NormalizedLinear",
     "ParameterLayout",
+    "RNNOptions",
     "ResidualCNN",
     "ResidualCNNOptions",
     "ResidualMLP",

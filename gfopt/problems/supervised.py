@@ -22,6 +22,7 @@ from gfopt.engine import (
 )
 from gfopt.engine.batchnorm import BN_MODES, has_statistics
 from gfopt.engine.dropout import DROPOUT_MASKS, give_members_masks, still
+from gfopt.engine.parametrizations import settle
 from gfopt.engine.population import Criterion
 from gfopt.errors import (
     ConfigError,
@@ -204,6 +205,7 @@ class SupervisedProblem(Problem):
 
     def _fill(self, module: nn.Module, parameters: Tensor) -> nn.Module:
         self.layout.assign(module, self._checked(parameters.reshape(1, -1))[0])
+        settle(module)
         if self.bn_mode == "batch":
             calibrate(module, self._x[:CALIBRATION_ROWS])
         elif self.bn_mode == "reference":

@@ -104,7 +104,7 @@ def render(results: ResultsLike) -> str:
         for number, (name, rows) in enumerate(summary.groupby("panel", sort=False))
     ]
     curves = convergence(results.runs, results.curves, looks)
-    reasons = why(results.diagnostics, results.runs, _norms(summary, analysis.measured_table(results.diagnostics)))
+    reasons = why(results.diagnostics, results.runs)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gfopt.report"),
         autoescape=True,

@@ -10,10 +10,10 @@ import pandas as pd
 
 from gfopt import analysis
 from gfopt.analysis.finding import Finding
-from gfopt.analysis.measured import START, meaning
+from gfopt.analysis.measured import START, all_trajectories, meaning, measured_ends
 from gfopt.analysis.wording import number
 from gfopt.report import why_figures
-from gfopt.report.style import Look
+from gfopt.report.style import norm_key, norm_looks
 
 GRADIENT = "gradient_norm"  # before training it has a picture of its own beside the final scores
 
@@ -49,14 +49,15 @@ class Why:
     rows: list[list[str]]
 
 
-def why(diagnostics: pd.DataFrame | None, runs: pd.DataFrame, norms: Mapping[str, Look]) -> Why | None:
+def why(diagnostics: pd.DataFrame | None, runs: pd.DataFrame) -> Why | None:
     """The section; `None` where nothing was measured that the page does not show already, and nothing stands out."""
     found = analysis.explain(diagnostics, runs)
-    tables = {name: analysis.trajectories(diagnostics, name) for name in analysis.recorded_quantities(diagnostics)}
+    tables = all_trajectories(diagnostics)
     if GRADIENT in tables:
         tables[GRADIENT] = tables[GRADIENT][tables[GRADIENT]["optimizer"] != ""]
     tables = {name: table for name, table in tables.items() if not table.empty}
     reasons = _reasons(found)
+    norms = norm_looks(norm_key(norm) for table in tables.values() for norm in table["norm"].unique())
     panels = list(dict.fromkeys(panel for table in tables.values() for panel in table["panel"]))
     optimizers = list(dict.fromkeys(name for table in tables.values() for name in table["optimizer"]))
     specs = {
@@ -74,7 +75,7 @@ def why(diagnostics: pd.DataFrame | None, runs: pd.DataFrame, norms: Mapping[str
         {name: name.replace("_", " ") for name in tables},
         {name: meaning(name) for name in tables},
         specs,
-        _rows(analysis.measured_table(diagnostics), tables),
+        _rows(measured_ends(tables)),
     )
 
 
@@ -89,7 +90,7 @@ def _reasons(found: Sequence[Finding]) -> list[Reasons]:
     ]
 
 
-def _rows(table: pd.DataFrame, shown: Mapping[str, object]) -> list[list[str]]:
+def _rows(table: pd.DataFrame) -> list[list[str]]:
     return [
         [
             row["quantity"].replace("_", " "),
@@ -99,7 +100,6 @@ def _rows(table: pd.DataFrame, shown: Mapping[str, object]) -> list[list[str]]:
             _change(row, "highest", by_layer=True) if row["highest_layer"] > row["lowest_layer"] else "",
         ]
         for row in table.to_dict("records")
-        if row["quantity"] in shown
     ]
 
 

@@ -18,14 +18,16 @@ HEIGHT = 330
 MOST_LAYERS = 8  # lines in one facet: of a deeper network the first, the last and some evenly between
 _DECADES = 30  # values that span more than this factor are drawn on a log axis
 _LAYER_AXIS = "layer (1 is next to the input)"
+_NORM_AXIS = "normalization"
 _COST_AXIS = AXIS_TITLES["forward_equivalents"].partition(":")[0] + ")"
 
 
 def spec(rows: pd.DataFrame, quantity: str, norms: Mapping[str, Look]) -> dict[str, Any] | None:
     """One quantity of one panel and optimizer as `{"facets": [...], "caption": ...}`; `None` without a finite value.
 
-    Before training: over the layers, one line per norm. Along the runs: over the cost; a quantity of the whole run has
-    one line per norm, one of the layers a facet per norm with a line per layer.
+    Before training: over the layers, one line per norm (one mark, where the whole network has one number). Along the
+    runs: over the cost; a quantity of the whole run has one line per norm, one of the layers a facet per norm with a
+    line per layer.
 
     Args:
         rows: of `analysis.trajectories`, one panel and optimizer.
@@ -35,12 +37,20 @@ def spec(rows: pd.DataFrame, quantity: str, norms: Mapping[str, Look]) -> dict[s
     known = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
     if known.empty:
         return None
-    by_norm = _by_norm(known, norms)
+    known = known.assign(key=known["norm"].map(norm_key))
+    # a layer may have several names, as one activation that is used twice
+    known = known.groupby(["key", "optimizer", "layer", "step"])[["cost", "value", "n"]].median().reset_index()
+    by_norm = [(name, known[known["key"] == name]) for name in norms if (known["key"] == name).any()]
     layers = sorted(int(layer) for layer in known["layer"].unique())
     notes = [meaning(quantity), "Medians over repeats."]
     if (known["optimizer"] == "").all():
         notes[1:] = [f"{START.capitalize()}; medians over repeats."]
-        facets = [_facet("", [_line(r, "layer", norms[name], norm_label(name)) for name, r in by_norm], _LAYER_AXIS)]
+        lines = [(name, _line(r, "layer", norms[name], norm_label(name))) for name, r in by_norm]
+        if layers == [0]:  # one number for each network
+            named = [line | {"x": [safe(norm_label(name) or "the network")]} for name, line in lines]
+            facets = [_facet("", named, _NORM_AXIS)]
+        else:
+            facets = [_facet("", [line for _, line in lines], _LAYER_AXIS)]
     elif layers == [0]:
         facets = [_facet("", [_line(r, "cost", norms[name], norm_label(name)) for name, r in by_norm], _COST_AXIS)]
     else:
@@ -52,28 +62,17 @@ def spec(rows: pd.DataFrame, quantity: str, norms: Mapping[str, Look]) -> dict[s
     return {"facets": facets, "caption": " ".join(notes)}
 
 
-def _by_norm(rows: pd.DataFrame, norms: Mapping[str, Look]) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each norm in the order of the looks."""
-    keys = rows["norm"].map(norm_key)
-    return [(name, rows[keys == name]) for name in norms if (keys == name).any()]
-
-
 def _line(rows: pd.DataFrame, over: str, look: Look, name: str) -> Figure:
     """One line over the layers or over the cost."""
-    table = (
-        rows.groupby(["layer", "step"], sort=True).agg({"cost": "median", "value": "median", "n": "max"}).reset_index()
-    )
-    text = [
-        f"layer {row['layer']}: {number(row['value'])}" if row["layer"] else number(row["value"])
-        for row in table.to_dict("records")
-    ]
+    layers, values = rows["layer"].tolist(), rows["value"].tolist()
+    text = [f"layer {layer}: {number(v)}" if layer else number(v) for layer, v in zip(layers, values, strict=True)]
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": significant(table[over].astype(float)),
-        "y": significant(table["value"]),
+        "x": significant(rows[over].astype(float)),
+        "y": significant(values),
         "name": safe(name),
-        "text": [f"{line}, {plural(int(n), 'repeat')}" for line, n in zip(text, table["n"], strict=True)],
+        "text": [f"{line}, {plural(int(n), 'repeat')}" for line, n in zip(text, rows["n"], strict=True)],
         "line": {"color": look.colour, "dash": look.dash, "width": 2},
         "marker": {"color": look.colour, "symbol": look.symbol, "size": 7},
         "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
@@ -97,7 +96,7 @@ def _facet(heading: str, data: list[Figure], x: str) -> Figure:
         drawn["title"] = {"text": safe(heading), "font": {"size": 14}, "x": 0.02, "y": 0.97}
     if x == _COST_AXIS:
         drawn["xaxis"] |= {"type": "log", "exponentformat": "power", "nticks": 6}
-    else:
+    elif x == _LAYER_AXIS:
         drawn["xaxis"] |= {"dtick": max(1, math.ceil(max(max(line["x"]) for line in data) / 12))}
     return {"data": data, "layout": drawn}
 

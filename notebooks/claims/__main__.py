@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import from_studies
 import measured
 from claim import Claim
 from evidence import Evidence
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE.parent / "claims.md", help="the page")
     given = parser.parse_args()
     evidence = Evidence(given.results, given.out.resolve().parent / "figures")
-    write(measured.CLAIMS, evidence, given.out.resolve(), announce)
+    write((*measured.CLAIMS, *from_studies.CLAIMS), evidence, given.out.resolve(), announce)
 
 
 def announce(claim: Claim) -> None:

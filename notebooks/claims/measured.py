@@ -20,6 +20,11 @@ SEEDS = 3
 DEPTH, WIDTH, ROWS = 20, 64, 256
 
 
+def number(value: Tensor | float) -> float:
+    """A plain number, off the graph."""
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
 def gain_per_layer(activation: str, norm: str, init: object = "torch") -> float:
     """Backward gain at the start of a deep network, the geometric mean over seeds."""
     gains = []
@@ -29,7 +34,7 @@ def gain_per_layer(activation: str, norm: str, init: object = "torch") -> float:
         x, y = torch.randn(ROWS, WIDTH, dtype=torch.float64), torch.randint(10, (ROWS,))
         flow = gradient_flow(network, x, y, F.cross_entropy)
         gains.append(backward_gain([layer.norm for layer in flow[:-1]]))
-    return float(np.exp(np.mean(np.log(gains))))
+    return number(np.exp(np.mean(np.log(gains))))
 
 
 def squashing(_: Evidence) -> Judgement:
@@ -39,7 +44,7 @@ def squashing(_: Evidence) -> Judgement:
     for _layer in range(20):
         linear = 0.5 * linear
         squashed = torch.sin(10 * squashed)
-    without, with_ = (float(torch.autograd.grad(y, x)[0].abs()) for y in (linear, squashed))
+    without, with_ = (number(torch.autograd.grad(y, x)[0].abs()) for y in (linear, squashed))
     return Judgement(
         choose(without < 1e-3 and with_ > 1e3, "wrong: neither necessary nor sufficient", "true"),
         f"20 layers of 0.5 x, which squash nothing: derivative {without:.1e}; 20 layers of sin(10 x), which squash "
@@ -87,9 +92,9 @@ def interval(_: Evidence) -> Judgement:
     """The largest standardized value of one batch, and of a cosine."""
     z = torch.zeros(1000, 1, dtype=torch.float64)
     z[0] = 1.0
-    largest = float(NormLayer(1, "batch").double()(z).abs().max())
+    largest = number(NormLayer(1, "batch").double()(z).abs().max())
     torch.manual_seed(0)
-    cosine = float(NormalizedLinear(8, 8, "cosine", gain=False, shift=False)(1e3 * torch.randn(999, 8)).abs().max())
+    cosine = number(NormalizedLinear(8, 8, "cosine", gain=False, shift=False)(1e3 * torch.randn(999, 8)).abs().max())
     return Judgement(
         choose(largest > 10 and cosine <= 1 + 1e-6, "wrong, except for cosine normalization", "true"),
         f"one outlier among 1000 rows is standardized to {largest:.1f} (the bound is sqrt(N - 1) = "
@@ -101,8 +106,8 @@ def zero_one(_: Evidence) -> Judgement:
     """Mean, variance and range of a standardized batch."""
     torch.manual_seed(0)
     out = NormLayer(4, "batch").double()(torch.randn(512, 4, dtype=torch.float64) * 3 + 7)
-    mean, variance = float(out.mean(0).abs().max()), float(out.var(0, correction=0).mean())
-    low, high = float(out.min()), float(out.max())
+    mean, variance = number(out.mean(0).abs().max()), number(out.var(0, correction=0).mean())
+    low, high = number(out.min()), number(out.max())
     return Judgement(
         choose(
             low < 0 < 1 < high and mean < 1e-6, "wrong: mean 0 and variance 1 (min-max scaling maps to [0, 1])", "true"
@@ -119,7 +124,7 @@ def gain_and_shift(_: Evidence) -> Judgement:
     with torch.no_grad():
         layer.gain.copy_((z.var(0, correction=0) + 1e-5).sqrt())
         layer.shift.copy_(z.mean(0))
-    error = float((layer(z) - z).abs().max())
+    error = number((layer(z) - z).abs().max())
     return Judgement(
         choose(error < 1e-9, "wrong where it swaps them: g scales, b shifts", "undecided"),
         f"with g = the standard deviation and b = the mean, the layer gives its input back to {error:.0e}",
@@ -155,7 +160,7 @@ def cosine_bounded(_: Evidence) -> Judgement:
     """What a cosine output layer can fit."""
     bounds = {classes: math.log(1 + (classes - 1) * math.exp(-2)) for classes in (2, 10)}
     torch.manual_seed(0)
-    products = float((torch.randn(1000, 8) * 1e3 @ torch.randn(8, 8)).abs().max())
+    products = number((torch.randn(1000, 8) * 1e3 @ torch.randn(8, 8)).abs().max())
     return Judgement(
         choose(products > 1e3, "true, and it has a price as output layer", "undecided"),
         f"dot products reached {products:.0f} on large inputs, cosines at most 1; with cosines as logits the "
@@ -194,8 +199,8 @@ def weight_scale(_: Evidence) -> Judgement:
     norms = [n for n in registry_norms() if registry.norms.get(n).neutral]
     for norm in norms:
         jacobians, gradients = zip(*(_jacobian(norm, factor) for factor in (1.0, 10.0)), strict=True)
-        errors.append(float((jacobians[1] - jacobians[0]).abs().max() / jacobians[0].abs().max()))
-        ratios.append(float(gradients[0].norm() / gradients[1].norm()))
+        errors.append(number((jacobians[1] - jacobians[0]).abs().max() / jacobians[0].abs().max()))
+        ratios.append(number(gradients[0].norm() / gradients[1].norm()))
     holds = max(errors) < 1e-4 and all(abs(r - 10) < 0.01 for r in ratios)
     return Judgement(
         choose(holds, "true", "undecided"),
@@ -238,8 +243,8 @@ def data_scale(_: Evidence) -> Judgement:
     for norm in ("batch", "layer", "cosine", "weight"):
         layer = NormalizedLinear(7, 6, norm, gain=False, shift=False, eps=1e-12).double()
         before = layer(x)
-        whole[norm] = float((layer(5 * x) - before).abs().max())
-        single[norm] = float((layer(each) - before).abs().max())
+        whole[norm] = number((layer(5 * x) - before).abs().max())
+        single[norm] = number((layer(each) - before).abs().max())
     holds = all(whole[n] < 1e-6 for n in ("batch", "layer", "cosine")) and whole["weight"] > 0.1 < single["batch"]
     return Judgement(
         choose(
@@ -259,7 +264,7 @@ def _listed(values: dict[str, float]) -> str:
 def constant_error_carousel(_: Evidence) -> Judgement:
     """dc_T / dc_0 of an LSTM cell after 200 steps, by forget-gate bias."""
     factors = {
-        bias: float(torch.sigmoid(torch.tensor(bias, dtype=torch.float64)) ** 200) for bias in (0.0, 1.0, 2.0, 5.0)
+        bias: number(torch.sigmoid(torch.tensor(bias, dtype=torch.float64)) ** 200) for bias in (0.0, 1.0, 2.0, 5.0)
     }
     measured = {bias: _carried(bias) for bias in factors}
     same = all(math.isclose(factors[b], measured[b], rel_tol=1e-9) for b in factors)
@@ -280,7 +285,7 @@ def _carried(bias: float, steps: int = 200) -> float:
     h, c = torch.zeros_like(start), start
     for _ in range(steps):
         h, c = cell(torch.zeros_like(start), (h, c))
-    return float(torch.autograd.grad(c.sum(), start)[0])
+    return number(torch.autograd.grad(c.sum(), start)[0])
 
 
 def residual_path(_: Evidence) -> Judgement:
@@ -294,7 +299,7 @@ def residual_path(_: Evidence) -> Judgement:
         for layer in layers:
             states.append(states[-1] + f(layer(states[-1])))
         loss = F.cross_entropy(states[-1][:, :10], torch.randint(10, (ROWS,)))
-        norms = [float(g.norm()) for g in torch.autograd.grad(loss, states)]
+        norms = [number(g.norm()) for g in torch.autograd.grad(loss, states)]
         gains[name] = backward_gain(norms)
     return Judgement(
         choose(min(gains.values()) >= 1, "true", "undecided"),
@@ -307,7 +312,7 @@ def leaky_maximum(_: Evidence) -> Judgement:
     x = torch.tensor([1.0, -1.0])
     outside = torch.maximum(2 * x, x).tolist(), F.leaky_relu(x, 2.0).tolist()
     zero = torch.zeros((), requires_grad=True)
-    slope = float(torch.autograd.grad(F.leaky_relu(zero, 0.1), zero)[0])
+    slope = number(torch.autograd.grad(F.leaky_relu(zero, 0.1), zero)[0])
     inside = torch.equal(torch.maximum(0.1 * x, x), F.leaky_relu(x, 0.1))
     return Judgement(
         choose(inside and outside[0] != outside[1], "true if 0 <= a <= 1", "undecided"),
@@ -322,7 +327,7 @@ def only_moments(_: Evidence) -> Judgement:
     skewed = rng.exponential(size=(4000, 1))
     z = torch.as_tensor(np.hstack([skewed, skewed + rng.normal(size=(4000, 1))]))
     out = NormLayer(2, "batch").double()(z).detach().numpy()
-    skewness, correlation = float((out[:, 0] ** 3).mean()), float(np.corrcoef(out.T)[0, 1])
+    skewness, correlation = number((out[:, 0] ** 3).mean()), number(np.corrcoef(out.T)[0, 1])
     return Judgement(
         choose(skewness > 1 and correlation > 0.3, "wrong: first and second moment of each unit only", "undecided"),
         f"of an exponential unit the skewness stays {skewness:.1f}, its correlation with another {correlation:.2f}",

@@ -138,3 +138,14 @@ def test_a_crashed_run_of_a_gradient_optimizer_is_still_one():
         }
     )
     assert gradient_optimizers(runs) == {"adam[a]", "adam[b]"}
+
+
+def test_every_key_of_a_problem_may_be_a_grid():
+    """A key that is forgotten here would put runs of different problems into one cell."""
+    from gfopt.config.models import FunctionConfig, SupervisedConfig
+
+    prefixed = {"loss", "budget", "subspace", "sample_weight"}  # their columns begin with `problem.`
+    keys = ({*SupervisedConfig.model_fields} | {*FunctionConfig.model_fields}) - prefixed
+    for key in keys:
+        runs = pd.DataFrame({"problem": ["p", "p"], "status": "ok", key: ["a", "b"]})
+        assert analysis.cell_columns(runs) == [key]

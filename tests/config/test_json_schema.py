@@ -80,6 +80,8 @@ def test_the_small_study_fits(valid, edited) -> None:
         {"problems.deep.budget": {"flops": 1e9}},
         {"optimizers.ga": {"kind": {"grid": ["sgd", "adam"]}, "learning_rate": 0.1}},
         {"report.targets": [0.5, 0.1]},
+        {"diagnostics": ["gradient-flow", "internal-covariate-shift"]},
+        {"diagnostics": []},
     ],
 )
 def test_what_a_study_may_say_fits(valid, study, edited, changes) -> None:
@@ -112,6 +114,8 @@ def test_what_a_study_may_say_fits(valid, study, edited, changes) -> None:
         {"optimizers.ga.popualtion": 8},
         {"optimizers.adam.learning_rate": {"grid": [0.1, -1]}},
         {"report.axis": "secs"},
+        {"diagnostics": ["gradient-folw"]},
+        {"diagnostics": "updates"},
     ],
 )
 def test_what_a_study_may_not_say_does_not_fit(valid, refused, edited, changes) -> None:

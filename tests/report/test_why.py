@@ -10,19 +10,22 @@ from page_reader import Page
 from gfopt import analysis, plot
 from gfopt.errors import ConfigError
 from gfopt.report.page import render
-from gfopt.report.style import norm_looks
 from gfopt.report.why import why
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))  # the synthetic tables are shared
-from synthetic_diagnostics import rows, table, whole_study
+from synthetic_diagnostics import fading, rows, table, whole_study
 
 HOSTILE = '</script><img src=x onerror="alert(1)">'
-NORMS = norm_looks(["none", "batch", "layer"])
 
 
 @pytest.fixture(scope="module")
 def diagnostics():
     return whole_study()
+
+
+@pytest.fixture(scope="module")
+def section(diagnostics):
+    return why(diagnostics, pd.DataFrame())
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +53,8 @@ def test_every_quantity_can_be_chosen_and_is_explained(page, diagnostics):
     assert "Mean angle between a unit's incoming weights before and after a step (rad)." in page.text
 
 
-def test_a_figure_shows_the_medians_of_the_table(page, diagnostics):
-    spec = page.figures["why"]["0|update_ratio|" + _place(page, "adam")]
+def test_a_figure_shows_the_medians_of_the_table(diagnostics, section):
+    spec = section.specs[f"0|update_ratio|{section.optimizers.index('adam')}"]
     assert [facet["layout"]["title"]["text"] for facet in spec["facets"]] == ["no normalization", "batch", "layer"]
     mine = analysis.trajectories(diagnostics, "update_ratio")
     mine = mine[(mine["optimizer"] == "adam") & (mine["norm"] == "batch") & (mine["layer"] == 1)]
@@ -62,42 +65,46 @@ def test_a_figure_shows_the_medians_of_the_table(page, diagnostics):
     assert scales[0] == scales[1] == scales[2]
 
 
-def _place(page, name):
-    """The value of the option of an optimizer in the section's own selector."""
-    section = why(whole_study(), pd.DataFrame(), NORMS)
-    return str(section.optimizers.index(name))
-
-
-def test_before_training_the_lines_are_the_norms(diagnostics):
-    section = why(diagnostics, pd.DataFrame(), NORMS)
+def test_before_training_the_lines_are_the_norms(section):
     (facet,) = section.specs[f"0|relative_spread|{section.optimizers.index('before training')}"]["facets"]
     assert [trace["name"] for trace in facet["data"]] == ["no normalization", "batch", "layer"]
     assert facet["data"][0]["x"] == list(range(1, 10))
     assert facet["layout"]["yaxis"]["type"] == "log"
 
 
+def test_one_number_for_each_network_is_a_mark_over_its_norm(section):
+    (facet,) = section.specs[f"0|minibatch_rank_correlation|{section.optimizers.index('before training')}"]["facets"]
+    assert [(trace["x"], trace["y"]) for trace in facet["data"]] == [
+        (["no normalization"], [0.3]),
+        (["batch"], [0.8]),
+        (["layer"], [0.8]),
+    ]
+
+
 def test_a_deep_network_shows_its_ends_and_few_layers_between():
     deep = table(*(rows("ics_l2", range(1, 41), optimizer="a", step=s) for s in (1, 2)))
-    (spec,) = why(deep, pd.DataFrame(), norm_looks([""])).specs.values()
+    (spec,) = why(deep, pd.DataFrame()).specs.values()
     names = [trace["name"] for trace in spec["facets"][0]["data"]]
     assert (len(names), names[0], names[-1]) == (8, "layer 1", "layer 40")
 
 
 def test_panels_of_which_the_same_is_said_share_their_sentences():
-    both = why(whole_study(["a", "b"]), pd.DataFrame(), NORMS)
+    vanishing = [rows("gradient_norm", fading(0.1), problem=problem) for problem in "ab"]
+    both = why(table(*vanishing), pd.DataFrame())
     assert [entry.panel for entry in both.reasons] == ["a; b"]
 
 
 def test_nothing_measured_has_no_section(small):
     small.diagnostics = None
     assert "why" not in [values["id"] for values in Page(render(small)).named("section")]
-    assert why(table(rows("gradient_norm", [1.0, 1.0])), pd.DataFrame(), NORMS) is None  # it has a picture of its own
-    calm = why(table(rows("tie_share", [0.0])), pd.DataFrame(), norm_looks([""]))
+    assert why(table(rows("gradient_norm", [1.0, 1.0])), pd.DataFrame()) is None  # it has a picture of its own
+    calm = why(table(rows("tie_share", [0.0])), pd.DataFrame())
     assert calm.reasons == []
     assert calm.rows == [["tie share", "p", "before training", "layer 1: 0", ""]]
 
 
 def test_hostile_names_and_numbers_stay_text(small, diagnostics):
+    small.runs, diagnostics = small.runs[small.runs["repeat"] == 0], diagnostics[diagnostics["repeat"] == 0]
     small.diagnostics = diagnostics.assign(
         problem=HOSTILE,
         optimizer=diagnostics["optimizer"].replace("adam", HOSTILE),

@@ -304,6 +304,25 @@ def test_diagnostics_and_damaged_tables(folder: ResultsFolder) -> None:
         folder.read_frames()
 
 
+def test_measurements_of_runs_join_those_of_none(folder: ResultsFolder, study: dict[str, Any]) -> None:
+    for key, steps in ((KEYS[0], [1, 2]), (KEYS[1], [])):
+        rows = [{"step": step, "quantity": "diversity", "value": 0.5} for step in steps]
+        folder.write_run(key, RUN, CURVE, ARRAYS, {}, rows)
+    starts = [{"problem": "deep", "step": 0, "quantity": "dead_share", "value": math.nan}]
+    folder.collect(KEYS[:2])
+    folder.write_diagnostics(starts, KEYS[:2])
+    found = folder.read_frames()[2]
+    assert found["step"].tolist() == [0, 1, 2]
+    assert found["run"].fillna("").tolist() == ["", KEYS[0], KEYS[0]]
+    assert not (folder.run_folder(KEYS[1]) / "diagnostics.parquet").exists()
+    ResultsFolder.create(folder.path, study, {})  # the study goes on
+    again = folder.read_frames()[2]
+    pd.testing.assert_frame_equal(again[found.columns], found)
+    (folder.run_folder(KEYS[0]) / "diagnostics.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match=r"diagnostics\.parquet: expected a whole parquet file.* Remove .*" + KEYS[0]):
+        folder.read_frames()
+
+
 def test_absent_run_is_named(folder: ResultsFolder) -> None:
     with pytest.raises(StoreError, match=KEYS[0]):
         folder.collect([KEYS[0]])

@@ -14,7 +14,7 @@ STUDY = Path(__file__).parents[2] / "configs" / "batch_size_and_batchnorm.yaml"
 WIDTH = 32
 CHANGES = [
     "seed=1",  # another split and other starts than the numbers in the file
-    "repeats=2",
+    "repeats=1",
     *(f"problems.{name}.batch_size={{grid: [8, 128]}}" for name in ("shuffled", "sorted")),
 ]
 

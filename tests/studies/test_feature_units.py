@@ -33,5 +33,4 @@ def test_norms_over_a_sample_need_features_in_like_units(tmp_path):
     raw = hidden.groupby(["optimizer", "network.norm"])["test_accuracy"].median()
     for optimizer in ("adam", "ga"):
         assert raw[optimizer, "batch"] > raw[optimizer, "cosine"] + 0.08, optimizer
-    assert raw["adam", "none"] < 0.55, "raw inputs saturate the tanh"
-    assert raw["ga", "none"] > raw["adam", "none"] + 0.1, "saturation does not stop who needs no gradient"
+        assert raw[optimizer, "batch"] > raw[optimizer, "none"] + 0.08, "raw inputs saturate the tanh"

@@ -21,8 +21,11 @@ CHANGES = [
 def test_who_gains_from_normalization(tmp_path):
     runs = gfopt.load_study(STUDY, CHANGES).run(tmp_path / "results", workers=2).runs
     assert set(runs["status"]) == {"ok"}
-    accuracy = runs.groupby(["optimizer", "network.norm"])["test_accuracy"].median()
+    groups = runs.groupby(["optimizer", "network.norm"])
+    accuracy, loss = groups["test_accuracy"].median(), groups["loss"].median()
     assert accuracy["adam"].min() > 0.85, "backprop does without"
     for search in ("ga", "pso"):
         assert accuracy[search].max() < accuracy["adam"].min()
+        assert loss[search]["batch"] < loss[search][["cosine", "whitening"]].min(), "not every norm suits a search"
+        assert loss[search]["none"] < loss[search]["cosine"] - 0.1
     assert (runs["evaluate_seconds"] > 0).all(), "what the price of whitening is read from"

@@ -29,8 +29,8 @@ def test_batch_normalization_carries_the_signal_and_the_others_need_a_centred_ac
 
     gain = start.query("quantity == 'backward_gain'").groupby(CELL)["value"].median()
     sigmoid, tanh = gain["sigmoid"], gain["tanh"]
-    assert sigmoid["cosine"] < sigmoid["none"] < sigmoid["weight"] < sigmoid["layer"] < sigmoid["batch"]
-    assert sigmoid["none"] < 0.25
+    assert sigmoid["none"] < sigmoid["weight"] < sigmoid["layer"] < sigmoid["batch"]
+    assert sigmoid[["none", "cosine"]].max() < 0.2
     assert sigmoid["batch"] > 0.75
     assert tanh["none"] < 0.75
     assert tanh[["batch", "layer", "weight", "cosine"]].min() > 0.75

@@ -52,6 +52,8 @@ def keys(file, *changes) -> list[str]:
         "budget={steps: 100}",
         "threads=2",
         "dtype=float64",
+        "diagnostics=[]",
+        "diagnostics=[gradient-flow, updates]",
         "optimizers.ga.population=9",
         "optimizers.ga={kind: random-search}",
     ],

@@ -310,8 +310,8 @@ class Bare(nn.Module):
         self.direction = nn.Parameter(torch.randn(4))
 
     def forward(self, x):
-        along = x @ self.direction
-        return torch.stack([along, -along], dim=-1)
+        along = x @ self.direction[:, None]
+        return torch.cat([along, -along], dim=1)
 
 
 def test_a_network_without_layers_has_results_and_no_profile(flowers, tmp_path, inline):

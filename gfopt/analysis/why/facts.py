@@ -23,9 +23,8 @@ _WEAKER = {"row_scale": "weight_scale", "sample_scale": "data_scale"}
 def unseen(panel: Panel) -> list[Reason]:
     """Cells in which a transformation left the network's output unchanged in every repeat."""
     found: dict[str, list[Arm]] = {}
-    for cell, rows in panel.cells:
-        table = at_start(rows[rows["quantity"] == INVARIANT])
-        if not table.empty and (statement := _statement(table)):
+    for cell, tables in panel.cells:
+        if INVARIANT in tables and (statement := _statement(at_start(tables[INVARIANT]))):
             found.setdefault(statement, []).append(Arm(cell))
     return [
         Reason(_text(statement, arms), labels([(arm, "") for arm in arms]), "fact") for statement, arms in found.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,18 +62,18 @@ class Panel:
     """The cells that differ in the normalization alone.
 
     Attributes:
-        cells: in order of appearance, each with its rows as `measured` gives them.
+        cells: in order of appearance, each with its rows by quantity, as `measured` gives them.
         searches: optimizer to what the table of runs says; empty without one.
     """
 
-    cells: Sequence[tuple[Cell, pd.DataFrame]]
+    cells: Sequence[tuple[Cell, Mapping[str, pd.DataFrame]]]
     searches: dict[str, Search] = field(default_factory=dict)
 
     def layers_at_start(self, quantity: str) -> list[tuple[Arm, pd.Series]]:
         """For each cell with such numbers the median over repeats, by layer from the input on."""
         found = []
-        for cell, rows in self.cells:
-            mine = _of(at_start(rows), quantity)
+        for cell, tables in self.cells:
+            mine = at_start(tables[quantity]) if quantity in tables else pd.DataFrame()
             if not mine.empty:
                 found.append((Arm(cell), mine.groupby("layer", sort=True)["value"].median()))
         return found
@@ -81,25 +81,25 @@ class Panel:
     def arms(self, quantity: str) -> list[tuple[Arm, pd.DataFrame]]:
         """For each cell and optimizer with such numbers the rows along its runs, in the order of the steps."""
         found = []
-        for cell, rows in self.cells:
-            mine = _of(along(rows), quantity).sort_values("step", kind="stable")
-            found += [(Arm(cell, str(name)), group) for name, group in mine.groupby("optimizer", sort=False)]
+        for cell, tables in self.cells:
+            if quantity in tables:
+                mine = along(tables[quantity]).sort_values("step", kind="stable")
+                found += [(Arm(cell, str(name)), group) for name, group in mine.groupby("optimizer", sort=False)]
         return found
 
     def is_population(self, optimizer: str, marks: Sequence[str]) -> bool:
         """Whether an optimizer searches without gradients: by its runs, else by what is measured of populations."""
         if optimizer in self.searches:
             return not self.searches[optimizer].gradients
-        return any(
-            bool((rows["optimizer"].eq(optimizer) & rows["quantity"].isin(list(marks))).any()) for _, rows in self.cells
-        )
+        marked = (tables[mark] for _, tables in self.cells for mark in marks if mark in tables)
+        return any((rows["optimizer"] == optimizer).any() for rows in marked)
 
 
 def panels(diagnostics: pd.DataFrame | None, searches: dict[str, Search]) -> dict[str, Panel]:
     """The panels of a table by name, in order of appearance."""
-    found: dict[str, list[tuple[Cell, pd.DataFrame]]] = {}
+    found: dict[str, list[tuple[Cell, Mapping[str, pd.DataFrame]]]] = {}
     for cell, rows in split_cells(measured(diagnostics)):
-        found.setdefault(cell.panel, []).append((cell, rows))
+        found.setdefault(cell.panel, []).append((cell, {str(name): mine for name, mine in rows.groupby("quantity")}))
     return {name: Panel(cells, searches) for name, cells in found.items()}
 
 
@@ -113,10 +113,6 @@ def ends(rows: pd.DataFrame) -> pd.DataFrame:
     """The `first` and the `last` recorded value of each repeat, median over repeats: a row per `layer` and name."""
     ordered = rows.sort_values("step", kind="stable").groupby(["repeat", "layer", "name"], sort=True)["value"]
     return ordered.agg(["first", "last"]).groupby(["layer", "name"], sort=True).median().reset_index()
-
-
-def _of(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    return rows[rows["quantity"] == quantity]
 
 
 def clauses(tripped: Sequence[tuple[Arm, str]], most: int = 3) -> str:

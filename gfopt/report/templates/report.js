@@ -44,12 +44,14 @@
     plots.querySelectorAll(".facet").forEach((facet) => Plotly.purge(facet));
     plots.replaceChildren();
     document.getElementById("why-caption").textContent = spec.caption;
-    return Promise.all(spec.facets.map((facet) => {
+    const places = spec.facets.map(() => {
       const place = document.createElement("div");
       place.className = "facet";
       plots.appendChild(place);
-      return Plotly.newPlot(place, facet.data, facet.layout, config);
-    }));
+      return place;
+    });
+    // only now, with all of them there, do they have their widths
+    return Promise.all(spec.facets.map((facet, index) => Plotly.newPlot(places[index], facet.data, facet.layout, config)));
   }
   if (whys[0]) {
     whys.forEach((choice) => choice.addEventListener("change", drawWhy));
