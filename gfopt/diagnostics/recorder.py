@@ -177,7 +177,7 @@ class Recorder:
             row = int(now.losses.argmin())
             return (before.rows[row], now.rows[row]) if row < len(before.rows) else None
         parents = before.alive[self._parents(before, now)]
-        moved = torch.ones_like(now.losses, dtype=torch.bool)
+        moved = (now.rows != parents).any(1)
         if not moved.any():
             return None
         best = int(torch.where(moved, now.losses, torch.inf).argmin())

@@ -12,6 +12,7 @@ STUDY = Path(__file__).parents[2] / "configs" / "internal_covariate_shift.yaml"
 CHANGES = [
     "seed=1",  # another split and other starts than the numbers in the file
     "repeats=2",
+    "budget.steps=300",
     "problems.digits.network.norm={grid: [none, batch]}",
 ]
 CELL = ["optimizer", "network.activation", "network.norm"]
