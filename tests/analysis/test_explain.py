@@ -88,7 +88,7 @@ def test_a_vanishing_gradient_names_gain_layer_share_and_what_helps():
     [
         (0.49, 12, "hardly moves the first layers"),
         (0.51, 12, ""),  # the share is lost, but slowly
-        (0.2, 4, ""),  # a low gain over too few layers to matter
+        (0.2, 3, ""),  # a low gain over too few layers to matter
         (1.51, 20, "throws the first ones far off"),
         (1.49, 20, ""),
         (1.6, 4, ""),
