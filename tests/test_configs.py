@@ -7,14 +7,20 @@ from pathlib import Path
 import pytest
 
 import gfopt
+from gfopt.study.build import build_problem, load_data
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def _mark(path: Path) -> tuple[pytest.MarkDecorator, ...]:
+    """The first study runs in every suite, the others in the slow one."""
+    return () if path.stem == "quickstart" else (pytest.mark.slow,)
 
 
 def tiny(path: Path) -> list[str]:
     """Overrides that make a study small: one repeat, small populations, a step or two, two values of every grid."""
     config = gfopt.load_study(path).config
-    changes = ["repeats=1", "budget={evaluations: 8}"]
+    changes = ["repeats=1", "budget={evaluations: 8}", "diagnostics=[gradient-flow]"]
     for name, problem in config.problems.items():
         if "budget" in problem:
             changes.append(f"problems.{name}.budget={{evaluations: 8}}")
@@ -44,6 +50,16 @@ def test_loads_as_it_is(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_problem_can_be_built(path):
+    """With the first value of every grid, so that what does not fit is seen without a run."""
+    study = gfopt.load_study(path, ["repeats=1"])
+    cells = {cell.name: cell for cell in reversed(study.config.problem_cells)}
+    for cell in cells.values():
+        problem = build_problem(cell, load_data(cell, 0), dtype="float32", device="cpu")
+        assert problem.evaluate(problem.initial(2, 0)).loss.isfinite().all()
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, marks=_mark(p), id=p.stem) for p in CONFIGS])
 def test_runs_to_its_report(path, tmp_path):
     study = gfopt.load_study(path, tiny(path))
     results = study.run(tmp_path / "results", workers=2)

@@ -17,7 +17,7 @@ from torch.func import functional_call
 from gfopt.diagnostics.layers import first_tensor, sample_axis, unit_axis, weight_names, weighted_layers
 from gfopt.diagnostics.passes import forward, no_layers, seeded_alike
 
-TOLERANCE = 1e-4  # largest change, relative to the largest output, that still counts as none
+TOLERANCE = 1e-4  # largest change, relative to how far outputs differ, that still counts as none
 SCALES = (0.5, 3.0)
 NEGLIGIBLE_EPS = 1e-12
 
@@ -32,10 +32,12 @@ class Invariance:
         name: the layer's name; empty for 0.
         transformation: a key of `TRANSFORMATIONS`.
         output: whose output is compared: the `layer`'s own, or the `network`'s.
-        change: `max |y' - y| / max |y|` with the module's own eps; NaN if an output is not finite.
-        invariant: whether `change < 1e-4`.
-        invariant_without_eps: the same once every eps is negligible (1e-12): where only this one holds, the
-            pre-activations are so small that eps decides.
+        change: `max |y' - y|` over the largest deviation of an output from its mean over the samples, with the module's
+            own eps; NaN if an output is not finite. So an output that hardly depends on a layer, because the signal
+            vanishes, does not count as invariant to what is done to that layer.
+        invariant: whether the change is below 1e-4 once every eps is negligible (1e-12): what the formulas say.
+        despite_eps: whether it is with the module's own eps too; where it is not, the pre-activations are so small that
+            eps decides.
         eps: the largest eps of the parts that the output passes through; 0 if there is none.
     """
 
@@ -45,7 +47,7 @@ class Invariance:
     output: Literal["layer", "network"]
     change: float
     invariant: bool
-    invariant_without_eps: bool
+    despite_eps: bool
     eps: float
 
     @property
@@ -91,7 +93,7 @@ def invariances(module: nn.Module, inputs: Tensor) -> list[Invariance]:
     inputs = inputs.double() if inputs.is_floating_point() else inputs
     with torch.no_grad():
         return [
-            Invariance(*change.key, change.change, _none(change.change), _none(other.change), change.eps)
+            Invariance(*change.key, change.change, _none(other.change), _none(change.change), change.eps)
             for change, other in zip(_changes(own, inputs), _changes(limit, inputs), strict=True)
         ]
 
@@ -195,7 +197,8 @@ def _along(axis: int, values: Tensor, like: Tensor) -> Tensor:
 
 
 def _largest(base: Tensor, others: Iterator[Tensor]) -> float:
-    size = float(base.abs().max())
+    # A single row has no deviation, and neither has a constant: there the size itself has to do.
+    size = float((base - base.mean(0)).abs().max()) or float(base.abs().max())
     changes = [float((other - base).abs().max()) for other in others]
     change = math.nan if any(map(math.isnan, changes)) else max(changes)
     return change / size if size else change

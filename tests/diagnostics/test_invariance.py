@@ -31,12 +31,16 @@ def table(rows, output="layer", layer=1):
 @pytest.mark.parametrize("norm", list(MATRIX))
 def test_a_layer_has_its_row_of_the_matrix(norm):
     network = NormalizedLinear(6, 5, norm, gain=False, shift=False, eps=1e-12)
-    rows = table(invariances(network, torch.randn(12, 6)))
-    found = ["Y" if rows[name].invariant else "n" for name in ORDER]
+    x = torch.randn(12, 6)
+    rows = table(invariances(network, x))
+    found = ["Y" if rows[name].despite_eps else "n" for name in ORDER]
     assert found == MATRIX[norm].split()
-    assert not rows["weight_sign"].invariant
-    assert rows["weight_sign"].change == pytest.approx(2)  # h(-W) = -h(W), whatever the norm
-    assert all(row.invariant or row.change > 0.1 for row in rows.values())
+    assert not rows["weight_sign"].despite_eps
+    h = network.double()(x.double())  # h(-W) = -h(W), whatever the norm
+    assert rows["weight_sign"].change == pytest.approx(
+        float((2 * h.detach()).abs().max() / (h - h.mean(0)).detach().abs().max()), rel=1e-5
+    )
+    assert all(row.despite_eps or row.change > 0.1 for row in rows.values())
     assert {row.eps for row in rows.values()} == {1e-12}
 
 
@@ -44,14 +48,14 @@ def test_torchs_own_layers_show_at_the_networks_output():
     """The linear layer itself scales; what stands behind it takes the scale away."""
     network = nn.Sequential(nn.Linear(6, 5, bias=False), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2))
     rows = invariances(network, torch.randn(16, 6))
-    assert not table(rows)["row_scale"].invariant
-    assert table(rows, "network")["row_scale"].invariant_without_eps
-    assert not table(rows, "network", layer=2)["row_scale"].invariant
+    assert not table(rows)["row_scale"].despite_eps
+    assert table(rows, "network")["row_scale"].invariant
+    assert not table(rows, "network", layer=2)["row_scale"].despite_eps
     whole = table(rows, "network", layer=0)
-    assert whole["data_scale"].invariant_without_eps
-    assert whole["data_shift"].invariant
-    assert not whole["sample_scale"].invariant
-    assert not whole["weight_scale"].invariant
+    assert whole["data_scale"].invariant
+    assert whole["data_shift"].despite_eps
+    assert not whole["sample_scale"].despite_eps
+    assert not whole["weight_scale"].despite_eps
 
 
 def test_relu_passes_on_the_scale_of_all_layers_but_not_their_invariance():
@@ -62,8 +66,8 @@ def test_relu_passes_on_the_scale_of_all_layers_but_not_their_invariance():
         "layers.1",
         "layers.2",
     ]
-    assert table(rows, "network", layer=2)["weight_scale"].invariant_without_eps
-    assert not table(rows, "network", layer=3)["weight_scale"].invariant
+    assert table(rows, "network", layer=2)["weight_scale"].invariant
+    assert not table(rows, "network", layer=3)["weight_scale"].despite_eps
 
 
 def test_eps_that_decides_is_told_from_no_invariance():
@@ -71,9 +75,9 @@ def test_eps_that_decides_is_told_from_no_invariance():
     with torch.no_grad():
         network.weight *= 1e-3  # standard deviations near sqrt(eps)
     row = table(invariances(network, torch.randn(16, 6)))["weight_scale"]
-    assert not row.invariant
+    assert not row.despite_eps
     assert row.change > 0.1
-    assert row.invariant_without_eps
+    assert row.invariant
     assert row.eps == 1e-5
 
 
@@ -95,19 +99,20 @@ def test_changes_by_hand():
     with torch.no_grad():
         network.weight.fill_(2.0)
     rows = table(invariances(network, torch.tensor([[1.0], [-3.0]])))
-    assert rows["weight_scale"].change == pytest.approx(2)  # 3 times is a change by twice
-    assert rows["row_scale"].change == pytest.approx(0.5)  # the first factor is 0.5
-    assert rows["data_shift"].change == pytest.approx(0.5 * 2 / 3)  # half a standard deviation, 2
+    # Outputs 2 and -6 lie 4 from their mean.
+    assert rows["weight_scale"].change == pytest.approx(2 * 6 / 4)  # 3 times is a change by twice
+    assert rows["row_scale"].change == pytest.approx(0.5 * 6 / 4)  # the first factor is 0.5
+    assert rows["data_shift"].change == pytest.approx(0.5 * 2 * 2 / 4)  # half a standard deviation, 2
     factor = 0.5 + 2.5 * ((5**0.5 - 1) / 2)
-    assert rows["sample_scale"].change == pytest.approx(factor - 1)
+    assert rows["sample_scale"].change == pytest.approx((factor - 1) * 6 / 4)
 
 
 def test_pictures(pictures):
     network, inputs = pictures
     rows = invariances(network, inputs)
     channel = table(rows, "network")
-    assert channel["row_scale"].invariant_without_eps  # BatchNorm over each channel; dropout is off
-    assert not table(rows)["data_shift"].invariant  # padding with zeros sees the shift
+    assert channel["row_scale"].invariant  # BatchNorm over each channel; dropout is off
+    assert not table(rows)["data_shift"].despite_eps  # padding with zeros sees the shift
     assert invariances(network.eval(), inputs) == rows  # as in training, whatever the mode
 
 
@@ -151,9 +156,10 @@ def test_self_attention_has_one_input():
 def test_tied_weights_are_scaled_together():
     network = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     network[1].weight = network[0].weight
-    rows = invariances(network, torch.randn(8, 3))
+    x = torch.randn(8, 3)
+    rows = invariances(network, torch.cat([x, -x]))  # outputs with mean 0
     assert table(rows, "network", 0)["weight_scale"].change == pytest.approx(8)  # 3 x 3 - 1
-    assert table(rows, "network", 1)["weight_sign"].invariant  # twice the sign is no change
+    assert table(rows, "network", 1)["weight_sign"].despite_eps  # twice the sign is no change
 
 
 def test_a_broken_network_is_not_invariant():
@@ -161,13 +167,13 @@ def test_a_broken_network_is_not_invariant():
         def forward(self, x):
             return super().forward(x) * float("nan")
 
-    assert not any(row.invariant or row.invariant_without_eps for row in invariances(Broken(3, 2), torch.randn(8, 3)))
+    assert not any(row.despite_eps or row.invariant for row in invariances(Broken(3, 2), torch.randn(8, 3)))
 
 
 def test_zeros_stay_zeros():
     network = nn.Linear(3, 2, bias=False)
     row = table(invariances(network, torch.zeros(8, 3)))["weight_scale"]
-    assert (row.change, row.invariant) == (0.0, True)
+    assert (row.change, row.despite_eps) == (0.0, True)
 
 
 def test_the_network_is_left_as_it_was(pictures, assert_untouched):
@@ -179,3 +185,14 @@ def test_the_network_is_left_as_it_was(pictures, assert_untouched):
 def test_a_network_without_weights_is_refused():
     with pytest.raises(NetworkError, match="a layer with weights"):
         invariances(nn.Tanh(), torch.ones(2, 2))
+
+
+def test_a_vanishing_signal_is_no_invariance():
+    """The output hardly moves with the first layers; what it still tells of the samples moves as much as it is."""
+    torch.manual_seed(0)
+    network = MLP(6, 3, hidden=[5] * 6, activation="sigmoid")
+    rows = invariances(network, torch.randn(16, 6))
+    assert not any(row.invariant for row in rows)
+    normed = invariances(MLP(6, 3, hidden=[5] * 6, activation="sigmoid", norm="batch"), torch.randn(16, 6))
+    scaled = [row for row in normed if row.transformation == "row_scale" and row.layer > 0]
+    assert [row.invariant for row in scaled] == [True, True] * 6 + [False, False]

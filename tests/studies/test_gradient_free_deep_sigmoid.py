@@ -16,6 +16,7 @@ LAYER_THEN_BATCH = "[layer, layer, layer, layer, layer, layer, layer, batch]"
 CHANGES = [
     "seed=1",  # another split and other starts than the numbers in the file
     "repeats=2",
+    "problems.deep.optimizers=[adam, ga, pso]",
     "budget={evaluations: 3840, steps: 500}",
     f"problems.deep.network.norm={{grid: [none, batch, layer, {LAYER_THEN_BATCH}]}}",
 ]
