@@ -20,17 +20,13 @@ from gfopt.engine import (
     resolve_dtype,
     statistics_layers,
 )
-from gfopt.engine.batchnorm import BN_MODES, has_statistics
+from gfopt.engine.batchnorm import has_statistics
 from gfopt.engine.dropout import DROPOUT_MASKS, give_members_masks, still
 from gfopt.engine.parametrizations import settle
 from gfopt.engine.population import Criterion
 from gfopt.errors import (
-    ConfigError,
-    NetworkError,
     NotDifferentiableError,
     ShapeError,
-    expectation,
-    suggestion,
 )
 from gfopt.nn import (
     Normalization,
@@ -43,20 +39,19 @@ from gfopt.nn import (
     with_neutral,
 )
 from gfopt.problems.base import Cost, Problem
+from gfopt.problems.checks import check_outputs, checked_batch_size, checked_bn_mode, fixed_order, one_of
 from gfopt.problems.losses import CallableLoss, Loss
 from gfopt.problems.metrics import metrics
 from gfopt.problems.parts import Network, as_network, loss_weights, objective_losses, template_of
 from gfopt.rng import derive, generator
 from gfopt.types import Evaluation
 
-BATCH_ORDERS = ("shuffled", "sorted")
 STANDARD_LOSSES = ("cross_entropy", "binary_cross_entropy", "classification_error", "mse")
 PROBE_ROWS = 1024  # training rows that the incumbent is judged on
 REFERENCE_ROWS = 128  # rows that give the statistics of `bn_mode="reference"`
 CALIBRATION_ROWS = 10_000  # training rows that re-estimate the winner's BatchNorm statistics, in one exact pass
 COST_ROWS = 256  # rows on which the operations of one sample are counted
 SCORE_ROWS = 8192  # rows of a held-out split that run through the network at once
-SMALLEST_NORM_BATCH = 8  # below it batch statistics say little; with 2 rows they leave only a sign
 
 
 class SupervisedProblem(Problem):
@@ -116,13 +111,13 @@ class SupervisedProblem(Problem):
         weights = loss_weights(self.dataset, sample_weight, importance)
         self.effective_sample_size = weights.effective_sample_size
         self._load_data(weights.train, weights.validation)
-        self.batch_size = self._checked_batch_size(batch_size)
-        self._order = self._checked_order(batch_order)
-        self._masks = _one_of("dropout", dropout, DROPOUT_MASKS)
+        self.batch_size = checked_batch_size(batch_size, self.dataset)
+        self._order = fixed_order(batch_order, self.dataset)
+        self._masks = one_of("dropout", dropout, DROPOUT_MASKS)
         self._network = as_network(network, self.dataset, self.loss, self.surrogate)
         self._module = template_of(self._network).to(self.dtype)
         self.layout = ParameterLayout.of(self._module, trainable)
-        self.bn_mode = self._checked_bn_mode(bn_mode)
+        self.bn_mode = checked_bn_mode(bn_mode, self._module, self.batch_size or len(self._x))
         self.dim = self.layout.dim
         self.groups = with_neutral(self.layout.groups, self._module, self._is_invariant)
         self.n_redundant = redundant_genes(self.groups, self._module)
@@ -286,17 +281,7 @@ class SupervisedProblem(Problem):
         inputs = self._with_reference(self._x[:size])
         outputs = self._engine.outputs(self.layout.flatten(self._module).reshape(1, -1), inputs)[:, self._ahead :]
         for loss in (self.loss, self.surrogate):
-            expected = loss.out_features(self.dataset)
-            steps = () if self.dataset.steps is None else (self.dataset.steps,)
-            fits = tuple(outputs.shape[1:-1]) == (size, *steps) and expected in (None, outputs.shape[-1])
-            if not fits and (steps or expected is not None):
-                got, needed = (
-                    ", ".join(map(str, ("B", *shape)))
-                    for shape in (outputs.shape[2:], (*steps, "C" if expected is None else expected))
-                )
-                wanted = f"a network whose outputs have shape ({needed}) for {loss.name} on {self.dataset.name}"
-                fix = "It needs an output at every step." if steps else "Change its last layer."
-                raise NetworkError(expectation(wanted, f"`({got})`", fix))
+            check_outputs(outputs, size, loss, self.dataset)
             if isinstance(loss, CallableLoss):
                 loss.examine(outputs[0], self._targets[id(loss)][:size])
         self._out_features = int(outputs.shape[-1])
@@ -345,43 +330,6 @@ class SupervisedProblem(Problem):
             raise ShapeError(f"population: expected shape (P, {self.dim}), got {tuple(population.shape)}")
         return population.to(self.device, self.dtype)
 
-    def _checked_batch_size(self, batch_size: int | None) -> int | None:
-        count = len(self.dataset.x_train)
-        if batch_size is None or batch_size == count:
-            return None
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= count:
-            wanted = f"between 1 and the {count} training rows of {self.dataset.name}"
-            raise ConfigError("batch_size: " + expectation(wanted, batch_size, "Leave it out to use them all."))
-        return batch_size
-
-    def _checked_order(self, batch_order: str) -> np.ndarray | None:
-        """The fixed order of the rows, `None` to shuffle them."""
-        if _one_of("batch_order", batch_order, BATCH_ORDERS) == "shuffled":
-            return None
-        y = np.asarray(self.dataset.y_train).reshape(len(self._x), -1)
-        return np.lexsort(y.T[::-1]).astype(np.int64)
-
     def _is_invariant(self, norm: Normalization) -> bool:
         """Whether a norm's statistics follow the weights: stored ones do not."""
         return not (norm.of_batch and self.bn_mode == "running")
-
-    def _checked_bn_mode(self, bn_mode: str) -> str:
-        _one_of("bn_mode", bn_mode, BN_MODES)
-        size = self.batch_size or len(self._x)
-        if bn_mode == "batch" and statistics_layers(self._module) and size < SMALLEST_NORM_BATCH:
-            raise ConfigError(
-                "batch_size: "
-                + expectation(
-                    f"at least {SMALLEST_NORM_BATCH} rows for batch normalization",
-                    size,
-                    "Use a larger batch, bn_mode: reference, or norm: layer, rms or weight.",
-                )
-            )
-        return bn_mode
-
-
-def _one_of(name: str, value: str, known: Sequence[str]) -> str:
-    """`value` if it is one of the names that an option knows."""
-    if value not in known:
-        raise ConfigError(f"{name}: " + expectation(f"one of {', '.join(known)}", value, suggestion(value, known)))
-    return value

@@ -45,20 +45,18 @@ from gfopt.nn.normalization.base import (
     NormOption,
     NormOptions,
     NormsOption,
+    NormSpec,
     norm_class_of,
     norm_of_each,
     parse_norm,
 )
 from gfopt.nn.normalization.batch import BatchDependent
+from gfopt.nn.normalization.checks import check_acts_alone, check_norm, check_output
 from gfopt.nn.normalization.layers import (
     NormalizedConv2d,
     NormalizedLayer,
     NormalizedLinear,
     NormLayer,
-    NormSpec,
-    check_acts_alone,
-    check_norm,
-    check_output,
 )
 from gfopt.nn.normalization.statistics import RowStatistics
 

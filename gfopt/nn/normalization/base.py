@@ -34,6 +34,9 @@ class NormOptions(NetworkOptions):
         return self.kind + (f"({', '.join(f'{k}={v}' for k, v in own.items())})" if own else "")
 
 
+NormSpec = NormOptions | Mapping[str, Any] | str
+
+
 class Normalization(nn.Module, ABC):
     """`h = g * (W x - mu) / sigma + b`; a member says what `mu` and `sigma` are.
 
@@ -151,7 +154,7 @@ class ActivationNorm(Normalization):
         """
 
 
-def parse_norm(spec: NormOptions | Mapping[str, Any] | str) -> NormOptions:
+def parse_norm(spec: NormSpec) -> NormOptions:
     """The checked options of `"batch"`, or of `{"kind": "group", "groups": 4}`.
 
     Raises:
