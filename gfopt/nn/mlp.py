@@ -92,7 +92,7 @@ class MLP(nn.Module):
     Attributes:
         layers: the `NormalizedLinear`s, first to last.
         activations: one behind each layer but the last.
-        norms: one behind each activation, where that is their position.
+        norms: one behind each activation, `None` where that is not their position.
         input_norm: ahead of the first layer, `None` where there is none.
         dropout: behind each hidden activation.
 
@@ -111,7 +111,8 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(self._hidden_layers())
         self.layers.append(self._last_layer())
         self.activations = nn.ModuleList(self.options.activation.make() for _ in self.options.hidden)
-        self.norms = nn.ModuleList(self._norms_behind())
+        behind = list(self._norms_behind())
+        self.norms = nn.ModuleList(behind) if behind else None
         plain = self.options.input_norm.kind == "none"
         self.input_norm = None if plain else NormLayer(in_features, self.options.input_norm, gain=False, shift=False)
         self.dropout = nn.Dropout(self.options.dropout) if self.options.dropout else None
@@ -165,7 +166,7 @@ class MLP(nn.Module):
         # A third axis can only come from stacked members; layers that they share see it as such.
         for index, (layer, activation) in enumerate(zip(self.layers, self.activations, strict=False)):
             x = activation(layer(x, members=x.ndim == 3))
-            if self.norms:
+            if self.norms is not None:
                 x = self.norms[index](x, members=x.ndim == 3)
             if self.dropout is not None:
                 x = self.dropout(x)

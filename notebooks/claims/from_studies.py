@@ -157,7 +157,7 @@ def higher_learning_rates(evidence: Evidence) -> Judgement:
         axes.legend(frameon=False)
 
     return Judgement(
-        choose(holds, "true", "wrong for this network: its plain output layer fails first"),
+        choose(holds, "true", "wrong for this network, whose output layer is plain"),
         f"test accuracy at learning rate {rates[-1]:g}: {listed(top)}; at {rates[-2]:g}: "
         + listed({n: values[-2] for n, values in table.items()}),
         evidence.figure("learning_rates", draw),

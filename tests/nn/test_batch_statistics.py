@@ -130,7 +130,7 @@ def test_steps_of_a_sequence_have_statistics_of_their_own():
         layer(correlated(20) + step, step=step)
     counts = [int(norm.statistics.num_batches_tracked) for norm in (layer.norm, *layer.later)]
     assert counts == [1, 1, 3]  # beyond the last step, its statistics
-    assert len(NormalizedLinear(6, 4, "layer", steps=3).later) == 0
+    assert NormalizedLinear(6, 4, "layer", steps=3).later is None
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class NormalizedLayer(nn.Module):
         gain: `(out,)` or `None`.
         shift: `(out,)` or `None`.
         norm: the `Normalization`.
-        later: further ones, for the later steps of a sequence.
+        later: further ones, for the later steps of a sequence; `None` where one is for all.
         product: what `W x` means.
     """
 
@@ -70,7 +70,9 @@ class NormalizedLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """Sizes and parts, for `repr`."""
-        sizes = "x".join(map(str, self.weight.shape))
+        sizes = f"in_features={self.fan_in}, out_features={self.weight.shape[0]}"
+        if self.weight.ndim > 2:
+            sizes = "x".join(map(str, self.weight.shape))
         return f"{sizes}, gain={self.gain is not None}, shift={self.shift is not None}, eps={self.norm.eps:g}"
 
 
@@ -225,15 +227,16 @@ class NormLayer(nn.Module):
 
 def norm_at(layer: NormalizedLayer | NormLayer, step: int) -> Normalization:
     """The norm of a step of a sequence; beyond those that were asked for, the last."""
-    chosen = layer.norm if step == 0 or not len(layer.later) else layer.later[min(step, len(layer.later)) - 1]
+    later = layer.later
+    chosen = layer.norm if step == 0 or later is None else later[min(step, len(later)) - 1]
     assert isinstance(chosen, Normalization)
     return chosen
 
 
 def _over_steps(
     norm_class: type[Normalization], inputs: int, units: int, eps: float, options: NormOptions, steps: int
-) -> tuple[Normalization, nn.ModuleList]:
+) -> tuple[Normalization, nn.ModuleList | None]:
     """A norm, and one more for each later step if it has something to remember of each."""
     count = steps if issubclass(norm_class, BatchDependent) else 1
     made = [norm_class(inputs, units, eps, options) for _ in range(max(1, count))]
-    return made[0], nn.ModuleList(made[1:])
+    return made[0], nn.ModuleList(made[1:]) if len(made) > 1 else None
