@@ -62,7 +62,7 @@ class _Builder:
         self.check_budgets(entries_of["problems"])
         problems = self.problem_cells(entries_of["problems"], grids, budget)
         optimizers = self.optimizer_cells(entries_of["optimizers"], grids)
-        names = [*entries_of["optimizers"], *(cell.name for cell in optimizers)]
+        names = list(dict.fromkeys([*entries_of["optimizers"], *(cell.name for cell in optimizers)]))
         self.check_report(names)
         self.check_chosen(problems, names)
         if settings is None or self.issues:

@@ -165,7 +165,7 @@ class RecurrentNetwork(nn.Module, ABC):
         if not isinstance(options, cls.options_class):
             raise NetworkError(expectation(cls.options_class.__name__, type(options).__name__))
         if len(input_shape) != 2:
-            fix = "Without an order in time use mlp; rows of pictures are steps: input_shape [8, 8] for digits."
+            fix = "Without an order in time use mlp. The data set sequential_digits has the digits row by row, (8, 8)."
             got = f"`samples of shape {tuple(input_shape)}`"
             raise NetworkError("input_shape: " + expectation("sequences (T, features)", got, fix))
         steps, features = input_shape

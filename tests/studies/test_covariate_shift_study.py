@@ -8,7 +8,7 @@ import pytest
 
 import gfopt
 
-STUDY = Path(__file__).parents[1] / "configs" / "covariate_shift.yaml"
+STUDY = Path(__file__).parents[2] / "configs" / "covariate_shift.yaml"
 
 
 @pytest.mark.slow
