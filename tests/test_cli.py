@@ -380,7 +380,8 @@ def test_ctrl_c_leaves_a_folder_that_the_same_command_completes(tmp_path, study_
     kept = {path.name: (path / "curve.parquet").read_bytes() for path in whole()}
     assert 3 <= len(kept) < 12
     for path in whole():
-        assert {file.name for file in path.iterdir()} == {"run.json", "curve.parquet", "best.safetensors"}
+        whole_run = {"run.json", "curve.parquet", "diagnostics.parquet", "best.safetensors"}
+        assert {file.name for file in path.iterdir()} == whole_run
     done = subprocess.run(
         [sys.executable, "-m", "gfopt", "status", "o"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -203,7 +203,7 @@ def weight_scale(_: Evidence) -> Judgement:
         ratios.append(number(gradients[0].norm() / gradients[1].norm()))
     holds = max(errors) < 1e-4 and all(abs(r - 10) < 0.01 for r in ratios)
     return Judgement(
-        choose(holds, "true", "undecided"),
+        choose(holds, "true of dh/dx and dL/dW, wrong that backprop does not see it", "undecided"),
         f"weights times 10 under {len(norms)} norms ({', '.join(norms)}): dh/dx changes by at most "
         f"{max(errors):.0e}, dL/dW is {min(ratios):.2f} to {max(ratios):.2f} times smaller. So backprop does see the "
         f"scale: in the size of its steps",
