@@ -30,7 +30,12 @@ def bars(axes: Axes, groups: Mapping[str, Sequence[float]], ticks: Sequence[str]
     for place, (name, values) in enumerate(groups.items()):
         axes.bar(np.arange(len(ticks)) + (place - (len(groups) - 1) / 2) * width, values, width * 0.95, label=name)
     axes.set(xticks=range(len(ticks)), xticklabels=ticks, ylabel=ylabel)
-    axes.legend(frameon=False)
+    legend_above(axes)
+
+
+def legend_above(axes: Axes) -> None:
+    """A legend that hides no bar."""
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize="small")
 
 
 def rows_of(table: Mapping[str, Mapping[str, float]]) -> dict[str, list[float]]:
@@ -371,7 +376,7 @@ def helps_searches_alike(evidence: Evidence) -> Judgement:
 def _changes(axes: Axes, change: Mapping[str, Mapping[str, float]]) -> None:
     names = [name if not name.startswith("{") else "group" for name in next(iter(change.values()))]
     bars(axes, rows_of(change), names, "change of test accuracy")
-    axes.tick_params(axis="x", rotation=40)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize="small")
     axes.axhline(0, color="0.4", linewidth=0.8)
 
 

@@ -62,7 +62,7 @@ def normalization_cures(evidence: Evidence) -> Judgement:
             ax.bar(np.arange(len(norms)) + shift, values, 0.38, label=activation)
         ax.axhline(1, color="0.4", linewidth=0.8)
         ax.set(xticks=range(len(norms)), xticklabels=norms, ylabel="backward gain per layer", yscale="log")
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize="small")
 
     sigmoid = dict(zip(norms, gains["sigmoid"], strict=True))
     holds = sigmoid["batch"] > 0.8 and sigmoid["layer"] < 0.8
