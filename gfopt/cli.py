@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import json
 import shlex
-import signal
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from gfopt.errors import ConfigError, GfoptError, StoreError, expectation
+from gfopt.terminal import (
+    FAILED,
+    Interruptible,
+    check_table,
+    diagnose_with_progress,
+    err,
+    exit_status,
+    out,
+    print_diagnosis,
+    print_forecast,
+    print_unfinished,
+    print_verdict,
+    run_with_progress,
+    write_page,
+    write_table,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from gfopt.results import Results
-    from gfopt.study import Study
+    pass
 
 app = typer.Typer(
     name="gfopt",
@@ -34,11 +43,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-FAILED = ("crashed", "killed", "timeout")
-
 StudyFile = Annotated[Path, typer.Argument(help="A study file (YAML).", metavar="STUDY")]
 Folder = Annotated[Path, typer.Argument(help="A results folder.", metavar="DIR")]
 Overrides = Annotated[
@@ -108,15 +112,15 @@ def run(
     loaded = load_study(study, overrides or (), allow_code=allow_code)
     where = None if device is None else device.value
     if dry_run:
-        _forecast(loaded, where, workers)
+        print_forecast(loaded, where, workers)
         return
     folder = out_dir or Path("results") / loaded.config.name
-    with _interruptible(folder):
-        results = _run_with_progress(loaded, folder, workers, where, fresh)
-    page = _report(results, results.path / "report.html")
-    _verdict(results)
+    with Interruptible(folder):
+        results = run_with_progress(loaded, folder, workers, where, fresh)
+    page = write_page(results, results.path / "report.html")
+    print_verdict(results)
     out.print(f"\nReport: {escape(str(page))}", soft_wrap=True)
-    raise typer.Exit(_outcome(results))
+    raise typer.Exit(exit_status(results))
 
 
 @app.command()
@@ -143,8 +147,8 @@ def status(folder: Folder) -> None:
     )
     if len(results.runs):
         out.print(table)
-    _list_unfinished(results)
-    raise typer.Exit(_outcome(results))
+    print_unfinished(results)
+    raise typer.Exit(exit_status(results))
 
 
 @app.command()
@@ -158,8 +162,8 @@ def report(
     from gfopt.results import load_results
 
     results = load_results(folder)
-    written = _report(results, page or results.path / "report.html")
-    _verdict(results)
+    written = write_page(results, page or results.path / "report.html")
+    print_verdict(results)
     out.print(f"\nReport: {escape(str(written))}", soft_wrap=True)
 
 
@@ -177,14 +181,14 @@ def diagnose(
 ) -> None:
     """Why a study's networks are hard or easy to train: gradients, saturation and blindness at the start."""
     if table is not None:
-        _check_table(table)
+        check_table(table)
     from gfopt.study import load_study
 
     loaded = load_study(study, overrides or (), allow_code=allow_code)
-    measured = _diagnose_with_progress(loaded, problem, repeats)
+    measured = diagnose_with_progress(loaded, problem, repeats)
     if table is not None:
-        _write_table(measured, table)
-    _print_diagnosis(loaded, problem, measured, as_json=as_json)
+        write_table(measured, table)
+    print_diagnosis(loaded, problem, measured, as_json=as_json)
 
 
 @app.command()
@@ -300,192 +304,3 @@ def main(arguments: list[str] | None = None) -> None:
     except GfoptError as error:
         err.print(f"[bold red]gfopt:[/bold red] {escape(str(error))}")
         raise SystemExit(2) from None
-
-
-def _forecast(study: Study, device: str | None, workers: int | None) -> None:
-    from gfopt.engine import resolve_device
-    from gfopt.study.study import default_workers
-
-    rows = study.forecast(device)
-    slots = workers or default_workers(resolve_device(device or study.config.device).type)
-    table = Table(box=None, pad_edge=False)
-    for column in ("problem", "optimizer", "runs", "genes", "rows", "steps", "s a run"):
-        table.add_column(column, justify="left" if column in ("problem", "optimizer") else "right", overflow="fold")
-    for row in rows:
-        table.add_row(
-            escape(row.problem),
-            escape(row.optimizer),
-            str(row.repeats),
-            f"{row.dim:,}",
-            str(row.population),
-            f"{row.steps:,}",
-            f"{row.seconds:.2g}",
-        )
-    out.print(table)
-    seconds = sum(row.seconds * row.repeats for row in rows) / slots
-    out.print(
-        f"{study.config.runs} runs, {slots} at a time: about {_duration(seconds)} of evaluation, "
-        "to which the optimizers' own work and the start of each run add. Nothing was started."
-    )
-
-
-def _run_with_progress(study: Study, folder: Path, workers: int | None, device: str | None, fresh: bool) -> Results:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from gfopt.study.study import Progress as State
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("runs"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=out, transient=False) as bar:
-        task = bar.add_task("preparing", total=study.config.runs, note="")
-        study.prepare(device)
-        show = _shown(bar, task)
-
-        def heard(state: State) -> None:
-            failures = sum(state.counts.get(s, 0) for s in (*FAILED, "diverged"))
-            running = "; ".join(f"{title} {spent:.0%}" for title, (spent, _) in list(state.running.items())[:1])
-            note = f"[red]{failures} not ok[/red] " if failures else ""
-            show(state.finished, note + escape(running))
-
-        results = study.run(folder, workers=workers, device=device, fresh=fresh, progress=heard)
-        bar.update(task, description="done", note="")
-    return results
-
-
-def _check_table(file: Path) -> None:
-    """Refuse what could not be written, before anything is measured."""
-    if file.suffix not in (".csv", ".parquet"):
-        raise ConfigError("--out: " + expectation("a file that ends in .csv or .parquet", str(file)))
-    if not file.parent.is_dir():
-        raise StoreError(f"{file}: cannot be written: no such folder")
-
-
-def _write_table(measured: pd.DataFrame, file: Path) -> None:
-    try:
-        if file.suffix == ".csv":
-            measured.to_csv(file, index=False)
-        else:
-            measured.to_parquet(file, index=False)
-    except OSError as error:
-        raise StoreError(f"{file}: cannot be written: {error.strerror}") from error
-
-
-def _diagnose_with_progress(study: Study, problem: str | None, repeats: int) -> pd.DataFrame:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:  # what is printed belongs to the result alone
-        task = bar.add_task("preparing", total=None)
-
-        def heard(index: int, total: int, label: str) -> None:
-            bar.update(task, description=f"measuring {escape(label)}", completed=index, total=total)
-
-        return study.diagnose(problem, repeats, progress=heard)
-
-
-def _print_diagnosis(study: Study, problem: str | None, measured: pd.DataFrame, *, as_json: bool) -> None:
-    from gfopt import analysis
-    from gfopt.report import diagnosis
-    from gfopt.study.diagnose import chosen_cells, rows_of
-
-    findings = analysis.explain(measured)
-    if as_json:
-        rows = json.loads(measured.to_json(orient="records", double_precision=15))
-        said = [{"topic": found.topic, "panel": found.panel, "text": found.text} for found in findings]
-        sys.stdout.write(json.dumps({"diagnostics": rows, "findings": said}, indent=2) + "\n")
-        return
-    for cell in chosen_cells(study.config, problem):
-        rows = rows_of(cell, measured)
-        out.print(f"[bold underline]{escape(cell.label)}[/bold underline]")
-        if rows.empty:
-            out.print("nothing to measure: it has no network, or none that can be looked into.\n")
-            continue
-        out.print(diagnosis.layer_table(rows))
-        out.print(diagnosis.run_line(rows))
-        if (unchanged := diagnosis.invariance_table(rows)) is not None:
-            out.print(unchanged)
-        out.print()
-    if len(measured):
-        out.print(f"{diagnosis.LEGEND}\n", style="dim")
-    for found in findings:
-        out.print(f"• {escape(f'{found.panel}: ' if found.panel else '')}{escape(found.text)}")
-
-
-def _shown(bar: Any, task: Any) -> Callable[[int, str], None]:
-    def show(finished: int, note: str) -> None:
-        bar.update(task, description="running", completed=finished, note=note)
-
-    return show
-
-
-class _interruptible:
-    """Ctrl-C says how to go on, and ends with the shell's usual status."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if kind is KeyboardInterrupt:
-            # Impatience while Python shuts down would end it by the signal, in place of the status.
-            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-            err.print(f"\nInterrupted. Finished runs are in {escape(str(self.folder))}; the same command continues.")
-            raise SystemExit(130) from None
-
-
-def _report(results: Results, page: Path) -> Path:
-    from gfopt.report import write_report
-
-    try:
-        return Path(write_report(results, page) or page)
-    except GfoptError:
-        raise
-    except OSError as error:
-        raise StoreError(f"{page}: cannot be written: {error.strerror}") from error
-
-
-def _verdict(results: Results) -> None:
-    from gfopt.report.console import summary_table
-
-    out.print()
-    for sentence in results.verdicts():
-        out.print(f"• {escape(sentence)}")
-    out.print()
-    out.print(summary_table(results.summary()))
-    _list_unfinished(results)
-
-
-def _list_unfinished(results: Results) -> None:
-    bad = results.runs[results.runs["status"] != "ok"]
-    for row in bad.head(10).to_dict("records"):
-        out.print(
-            escape(f"{row['status']}: {row['problem']}, {row['optimizer']}, repeat {row['repeat']}: {row['message']}")
-        )
-    if len(bad) > 10:
-        out.print(f"... and {len(bad) - 10} more; runs.parquet lists them.")
-
-
-def _outcome(results: Results) -> int:
-    return int(results.runs["status"].isin(FAILED).any())
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

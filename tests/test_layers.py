@@ -56,7 +56,7 @@ def rooms() -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file in sorted(ROOT.rglob("*.py")):
         room = file.relative_to(ROOT).parts[0].removesuffix(".py")
-        if room not in ("__init__", "__main__", "cli"):
+        if room not in ("__init__", "__main__", "cli", "terminal"):
             found.setdefault(room, []).append(file)
     return found
 
