@@ -28,6 +28,17 @@ def parse(model: type[M], values: Mapping[str, object]) -> M:
     return options.parse(model, values, NetworkError)
 
 
+def own(options: NetworkOptions, model: type[M]) -> M:
+    """`options` themselves, if they are those of the network that is built from them.
+
+    Raises:
+        NetworkError: for options of another network.
+    """
+    if not isinstance(options, model):
+        raise NetworkError(expectation(model.__name__, type(options).__name__))
+    return options
+
+
 def parse_kind(spec: object, table: Mapping[str, type[M]], what: str) -> M:
     """`spec`, a name or `{kind: name, ...}`, as an instance of the class that `table` has for that name.
 

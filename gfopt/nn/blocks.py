@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from gfopt import registry
 from gfopt.errors import NetworkError, expectation
-from gfopt.nn._options import NetworkOptions
+from gfopt.nn._layer_options import Flag, LayerOptions
 from gfopt.nn.activations import ActivationOption, PlainActivation
-from gfopt.nn.initialization import Initialization, InitializationOption, TorchDefault
-from gfopt.nn.normalization import Normalization, NormalizedLayer, NormLayer, NormOptions, NormsOption
+from gfopt.nn.initialization import Initialization
+from gfopt.nn.normalization import NO_NORM, Normalization, NormalizedLayer, NormLayer, NormOptions
 
 BlockKind = Literal["pre-activation", "post-activation", "plain"]
-Flag = Annotated[bool, Field(strict=True)]
-
-NO_NORM = NormOptions(kind="none")
 
 
-class BlockOptions(NetworkOptions):
+class BlockOptions(LayerOptions):
     """What networks of residual blocks have in common.
 
     Attributes:
@@ -30,20 +26,12 @@ class BlockOptions(NetworkOptions):
             `f(x + N(W2 f(N(W1 x))))` (He et al. 2015, arXiv:1512.03385), `plain` is the latter without the skip.
         activation: `f`.
         norm: `N`, a name of `registry.norms` or a mapping with its options; or a list with one for each part.
-        gain, shift: whether `g` and `b` are learned.
-        eps: of the norm.
-        init: of the weights; He's takes its slope from the activation.
         zero_last: every branch starts as 0, and so a pre-activation block as the identity: by the gain of its last
             layer, or by the weight where there is no gain.
     """
 
     block: BlockKind = "pre-activation"
     activation: ActivationOption = PlainActivation(kind="tanh")
-    norm: NormsOption = NO_NORM
-    gain: Flag = True
-    shift: Flag = True
-    eps: float = Field(default=1e-5, gt=0)
-    init: InitializationOption = TorchDefault()
     zero_last: Flag = False
 
     def ahead(self, norm: NormOptions) -> NormOptions:

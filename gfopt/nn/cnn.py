@@ -5,34 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from gfopt import registry
 from gfopt.errors import NetworkError, expectation, located
-from gfopt.nn._options import NetworkOptions, parse
+from gfopt.nn._layer_options import LayerOptions, Size
+from gfopt.nn._options import NetworkOptions, own, parse
 from gfopt.nn.activations import ActivationOption, PlainActivation
-from gfopt.nn.initialization import InitializationOption, TorchDefault
 from gfopt.nn.normalization import (
+    NO_NORM,
     NormalizedConv2d,
     NormalizedLinear,
     NormLayer,
     NormOptions,
-    NormsOption,
     check_acts_alone,
     check_norm,
     norm_of_each,
 )
 from gfopt.nn.pictures import POOL, Pool, check_pictures, picture_shape
 
-Size = Annotated[int, Field(gt=0, strict=True)]
 
-NO_NORM = NormOptions(kind="none")
-
-
-class CNNOptions(NetworkOptions):
+class CNNOptions(LayerOptions):
     """What a convolutional network can be told besides its input and output sizes.
 
     Attributes:
@@ -45,9 +41,6 @@ class CNNOptions(NetworkOptions):
         norm: of every convolution and hidden layer, a name of `registry.norms` or a mapping with its options; or a
             list with one for each. One that only pictures can have leaves the dense layers plain.
         norm_position: `pre` normalizes ahead of the activation, `post` behind it; both ahead of the pooling.
-        gain, shift: whether these layers learn `g` and `b`.
-        eps: of the norm.
-        init: of the weights; He's takes its slope from the activation.
     """
 
     channels: tuple[Size, ...] = Field(default=(8, 16), min_length=1)
@@ -56,12 +49,7 @@ class CNNOptions(NetworkOptions):
     pool: Literal["max", "mean"] = "max"
     hidden: tuple[Size, ...] = (32,)
     activation: ActivationOption = PlainActivation(kind="tanh")
-    norm: NormsOption = NO_NORM
     norm_position: Literal["pre", "post"] = "pre"
-    gain: bool = Field(default=True, strict=True)
-    shift: bool = Field(default=True, strict=True)
-    eps: float = Field(default=1e-5, gt=0)
-    init: InitializationOption = TorchDefault()
 
     @model_validator(mode="after")
     def _fits(self) -> CNNOptions:
@@ -169,9 +157,7 @@ class CNN(nn.Module):
         Raises:
             NetworkError: for options of another network, samples that are not pictures, or layers too small.
         """
-        if not isinstance(options, CNNOptions):
-            raise NetworkError(expectation("CNNOptions", type(options).__name__))
-        return cls(input_shape, out_features, **dict(options))
+        return cls(input_shape, out_features, **dict(own(options, CNNOptions)))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, channels, height, width)` to `(B, out)`.

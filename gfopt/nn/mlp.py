@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from gfopt.errors import NetworkError, ShapeError, expectation, located
-from gfopt.nn._options import NetworkOptions, parse
+from gfopt.errors import ShapeError, located
+from gfopt.nn._layer_options import LayerOptions, Size
+from gfopt.nn._options import NetworkOptions, own, parse
 from gfopt.nn.activations import ActivationOption, PlainActivation
-from gfopt.nn.initialization import InitializationOption, TorchDefault
 from gfopt.nn.normalization import (
+    NO_NORM,
     NormalizedLinear,
     NormLayer,
     NormOption,
     NormOptions,
-    NormsOption,
     check_acts_alone,
     check_norm,
     check_output,
@@ -28,7 +28,7 @@ from gfopt.nn.normalization import (
 )
 
 
-class MLPOptions(NetworkOptions):
+class MLPOptions(LayerOptions):
     """What an MLP can be told besides its input and output sizes.
 
     Attributes:
@@ -37,26 +37,18 @@ class MLPOptions(NetworkOptions):
         norm: of every hidden layer, a name of `registry.norms` or a mapping with its options; or a list with one
             for each.
         norm_position: `pre` normalizes ahead of the activation, `post` behind it.
-        gain, shift: whether hidden layers learn `g` and `b`.
-        eps: of the norm.
-        init: of the weights; He's takes its slope from the activation.
         dropout: share of the units behind each hidden activation that training drops.
         input_norm: of the inputs, ahead of the first layer; one that acts on activations.
         output_norm: of the last layer. Batch statistics would make every prediction depend on the other rows, and a
             cosine without gain cannot fit (see `MLP`).
     """
 
-    hidden: tuple[Annotated[int, Field(gt=0, strict=True)], ...] = (32,)
+    hidden: tuple[Size, ...] = (32,)
     activation: ActivationOption = PlainActivation(kind="tanh")
-    norm: NormsOption = NormOptions(kind="none")
     norm_position: Literal["pre", "post"] = "pre"
-    gain: Annotated[bool, Field(strict=True)] = True
-    shift: Annotated[bool, Field(strict=True)] = True
-    eps: float = Field(default=1e-5, gt=0)
-    init: InitializationOption = TorchDefault()
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    input_norm: NormOption = NormOptions(kind="none")
-    output_norm: NormOption = NormOptions(kind="none")
+    input_norm: NormOption = NO_NORM
+    output_norm: NormOption = NO_NORM
 
     @model_validator(mode="after")
     def _wide_enough(self) -> MLPOptions:
@@ -75,6 +67,17 @@ class MLPOptions(NetworkOptions):
     def norms(self) -> tuple[NormOptions, ...]:
         """The norm of each hidden layer."""
         return norm_of_each(self.norm, len(self.hidden))
+
+
+def flat_rows(x: Tensor, in_features: int) -> Tensor:
+    """`(B, ...)` samples as `(B, in_features)`.
+
+    Raises:
+        ShapeError: if a sample has another number of entries.
+    """
+    if x.shape[1:].numel() != in_features:
+        raise ShapeError(f"input: expected samples of {in_features} numbers, got shape {tuple(x.shape)}")
+    return x.reshape(x.shape[0], in_features)
 
 
 class MLP(nn.Module):
@@ -148,9 +151,7 @@ class MLP(nn.Module):
         Raises:
             NetworkError: for options of another network, sizes that are not positive, or a layer too small.
         """
-        if not isinstance(options, MLPOptions):
-            raise NetworkError(expectation("MLPOptions", type(options).__name__))
-        return cls(math.prod(input_shape), out_features, **dict(options))
+        return cls(math.prod(input_shape), out_features, **dict(own(options, MLPOptions)))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, ...)` samples to `(B, out)`, or to `(P, B, out)` if parameters of P members are stacked.
@@ -158,9 +159,7 @@ class MLP(nn.Module):
         Raises:
             ShapeError: if a sample has another number of entries than the network.
         """
-        if x.shape[1:].numel() != self.in_features:
-            raise ShapeError(f"input: expected samples of {self.in_features} numbers, got shape {tuple(x.shape)}")
-        x = x.reshape(x.shape[0], self.in_features)
+        x = flat_rows(x, self.in_features)
         if self.input_norm is not None:
             x = self.input_norm(x)
         # A third axis can only come from stacked members; layers that they share see it as such.

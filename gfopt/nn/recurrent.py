@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from gfopt.errors import NetworkError, ShapeError, expectation, located
 from gfopt.nn._cells import CellName, RecurrentLayer
-from gfopt.nn._options import NetworkOptions, parse
-from gfopt.nn.initialization import InitializationOption, Orthogonal, TorchDefault
-from gfopt.nn.normalization import NormalizedLinear, NormOptions, NormsOption, check_norm, norm_of_each
+from gfopt.nn._layer_options import Flag, LayerOptions, Size
+from gfopt.nn._options import NetworkOptions, own, parse
+from gfopt.nn.initialization import InitializationOption, Orthogonal
+from gfopt.nn.normalization import NormalizedLinear, NormOptions, check_norm, norm_of_each
 
 _WITHOUT_RECURRENT_FORM = {
     "instance": "it normalizes over the positions of a picture, of which a step has none",
@@ -24,7 +25,7 @@ _WITHOUT_RECURRENT_FORM = {
 }
 
 
-class RecurrentOptions(NetworkOptions):
+class RecurrentOptions(LayerOptions):
     """What a recurrent network can be told besides its input and output sizes.
 
     Attributes:
@@ -33,22 +34,15 @@ class RecurrentOptions(NetworkOptions):
         output: `last` gives one output a sequence, from the last states; `every` one a step.
         norm: of the products `W_x x` and `W_h h`, a name of `registry.norms` or a mapping with its options; or a list
             with one for each layer. Batch statistics are taken for each step of the sequence by itself.
-        gain, shift: whether layers learn gains and a bias.
-        eps: of the norm.
         init: of `W_x`, gate by gate.
         recurrent_init: of `W_h`, gate by gate. Orthogonal by default: it keeps the length of the state (Saxe et al.
             2014), while torch's `U(-1/sqrt(H), 1/sqrt(H))` shrinks it to 0.58 a step, so that a network would start
             with a signal that vanishes whatever its cell is.
     """
 
-    hidden: tuple[Annotated[int, Field(gt=0, strict=True)], ...] = Field(default=(32,), min_length=1)
-    bidirectional: Annotated[bool, Field(strict=True)] = False
+    hidden: tuple[Size, ...] = Field(default=(32,), min_length=1)
+    bidirectional: Flag = False
     output: Literal["last", "every"] = "last"
-    norm: NormsOption = NormOptions(kind="none")
-    gain: Annotated[bool, Field(strict=True)] = True
-    shift: Annotated[bool, Field(strict=True)] = True
-    eps: float = Field(default=1e-5, gt=0)
-    init: InitializationOption = TorchDefault()
     recurrent_init: InitializationOption = Orthogonal()
 
     @model_validator(mode="after")
@@ -162,8 +156,7 @@ class RecurrentNetwork(nn.Module, ABC):
         Raises:
             NetworkError: for options of another network, samples that are no sequences, or layers too small.
         """
-        if not isinstance(options, cls.options_class):
-            raise NetworkError(expectation(cls.options_class.__name__, type(options).__name__))
+        own(options, cls.options_class)
         if len(input_shape) != 2:
             fix = "Without an order in time use mlp. The data set sequential_digits has the digits row by row, (8, 8)."
             got = f"`samples of shape {tuple(input_shape)}`"

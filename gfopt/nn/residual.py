@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from gfopt.errors import NetworkError, ShapeError, expectation, located
-from gfopt.nn._options import NetworkOptions, parse
+from gfopt.errors import located
+from gfopt.nn._layer_options import Size
+from gfopt.nn._options import NetworkOptions, own, parse
 from gfopt.nn.blocks import BlockOptions, Preactivation, ResidualBlock, apply_layer
+from gfopt.nn.mlp import flat_rows
 from gfopt.nn.normalization import NormalizedLinear, NormOptions, check_norm, norm_of_each
 
 
@@ -25,8 +27,8 @@ class ResidualOptions(BlockOptions):
         norm: `N`, a name of `registry.norms` or a mapping with its options; or a list with one for each block.
     """
 
-    width: int = Field(default=16, gt=0, strict=True)
-    blocks: int = Field(default=4, gt=0, strict=True)
+    width: Size = 16
+    blocks: Size = 4
     layers_per_block: Literal[1, 2] = 2
 
     @model_validator(mode="after")
@@ -96,9 +98,7 @@ class ResidualMLP(nn.Module):
         Raises:
             NetworkError: for options of another network, sizes that are not positive, or a layer too small.
         """
-        if not isinstance(options, ResidualOptions):
-            raise NetworkError(expectation("ResidualOptions", type(options).__name__))
-        return cls(math.prod(input_shape), out_features, **dict(options))
+        return cls(math.prod(input_shape), out_features, **dict(own(options, ResidualOptions)))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, ...)` samples to `(B, out)`, or to `(P, B, out)` if parameters of P members are stacked.
@@ -106,9 +106,7 @@ class ResidualMLP(nn.Module):
         Raises:
             ShapeError: if a sample has another number of entries than the network.
         """
-        if x.shape[1:].numel() != self.in_features:
-            raise ShapeError(f"input: expected samples of {self.in_features} numbers, got shape {tuple(x.shape)}")
-        x = self.stem_activation(self.stem(x.reshape(x.shape[0], self.in_features)))
+        x = self.stem_activation(self.stem(flat_rows(x, self.in_features)))
         for block in self.blocks:
             x = block(x)
         return apply_layer(self.head, self.head_activation(x))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from gfopt.errors import NetworkError, expectation, located
-from gfopt.nn._options import NetworkOptions, parse
+from gfopt.errors import located
+from gfopt.nn._layer_options import Size
+from gfopt.nn._options import NetworkOptions, own, parse
 from gfopt.nn.blocks import BlockOptions, Preactivation, ResidualBlock
 from gfopt.nn.normalization import NormalizedConv2d, NormalizedLinear, NormOptions, check_norm, norm_of_each
 from gfopt.nn.pictures import check_map, check_pictures, picture_shape
-
-Size = Annotated[int, Field(gt=0, strict=True)]
 
 
 class ResidualCNNOptions(BlockOptions):
@@ -117,9 +116,7 @@ class ResidualCNN(nn.Module):
         Raises:
             NetworkError: for options of another network, samples that are not pictures, or layers too small.
         """
-        if not isinstance(options, ResidualCNNOptions):
-            raise NetworkError(expectation("ResidualCNNOptions", type(options).__name__))
-        return cls(input_shape, out_features, **dict(options))
+        return cls(input_shape, out_features, **dict(own(options, ResidualCNNOptions)))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, channels, height, width)` to `(B, out)`.

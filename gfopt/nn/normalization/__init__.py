@@ -38,6 +38,7 @@ of the weight tells members from the steps of a sequence.
 """
 
 from gfopt.nn.normalization.base import (
+    NO_NORM,
     ActivationNorm,
     Identity,
     Neutral,
@@ -61,6 +62,7 @@ from gfopt.nn.normalization.layers import (
 from gfopt.nn.normalization.statistics import RowStatistics
 
 __all__ = [
+    "NO_NORM",
     "ActivationNorm",
     "BatchDependent",
     "Identity",

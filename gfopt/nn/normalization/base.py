@@ -36,6 +36,8 @@ class NormOptions(NetworkOptions):
 
 NormSpec = NormOptions | Mapping[str, Any] | str
 
+NO_NORM = NormOptions(kind="none")
+
 
 class Normalization(nn.Module, ABC):
     """`h = g * (W x - mu) / sigma + b`; a member says what `mu` and `sigma` are.
