@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -146,11 +147,10 @@ class PopulationEngine:
             output: Tensor = self._call({**self._frozen, **state, **own}, inputs)
             return output
 
-        with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention cannot be batched
-            if not self._random:
-                return vmap(forward)(dict(parameters), buffers)
-        with sdpa_kernel(SDPBackend.MATH), torch_seeded(seed):  # one mask for all members of all tiles
-            return vmap(forward, randomness="same")(dict(parameters), buffers)
+        # One mask for all members of all tiles; and of attention the kernel that can be batched.
+        seeded = torch_seeded(seed) if self._random else nullcontext()
+        with sdpa_kernel(SDPBackend.MATH), seeded:
+            return vmap(forward, randomness="same" if self._random else "error")(dict(parameters), buffers)
 
     def _call(self, tensors: dict[str, Tensor], inputs: Tensor) -> Tensor:
         output: Tensor = functional_call(self.module, tensors, (inputs,), tie_weights=self._tied)

@@ -89,3 +89,27 @@ def test_switches_come_back_when_the_layer_fails():
     with pytest.raises(AssertionError, match="embedding dimension"):
         layer(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, 3))
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+class CallsAttention(nn.Module):
+    """Attention that is no layer: a user's own call of torch's function."""
+
+    def __init__(self):
+        super().__init__()
+        self.project, self.head = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, 2)
+
+    def forward(self, x):
+        q, k, v = self.project(x).unflatten(-1, (3, 2, WIDTH // 2)).permute(2, 0, 3, 1, 4)
+        return self.head(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).mean(1))
+
+
+def test_a_users_own_call_of_attention_is_batched_without_falling_back():
+    torch.manual_seed(0)
+    network = CallsAttention()
+    layout = ParameterLayout.of(network)
+    population, x = 0.3 * torch.randn(4, layout.dim), torch.randn(6, LENGTH, WIDTH)
+    engine = PopulationEngine(prepare(network, "batch"), layout, x)
+    assert engine.strategy == "vmap"
+    together = engine.losses(population, x, criterion)  # a fallback's warning would be an error
+    alone = torch.cat([engine.losses(row[None], x, criterion) for row in population])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)

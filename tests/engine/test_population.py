@@ -270,3 +270,20 @@ def test_step_activation_evaluates_without_a_gradient():
     module, layout, population, inputs = setup(lambda: mlp(5, 3, hidden=[6], activation="step"))
     expected, _ = one_by_one(module, layout, population, inputs)
     torch.testing.assert_close(PopulationEngine(module, layout, inputs).losses(population, inputs, criterion), expected)
+
+
+def test_long_sequences_bound_the_tile_by_what_their_steps_need():
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(1, 64, batch_first=True), nn.Linear(64, 2)
+
+        def forward(self, x):
+            return self.head(self.lstm(x)[0][:, -1])
+
+    network = Reads()
+    tiles = [
+        PopulationEngine(prepare(network, "batch"), ParameterLayout.of(network), torch.zeros(64, steps, 1)).tile
+        for steps in (4, 500, 2000)
+    ]
+    assert tiles == [64, 2**28 // (3 * 64 * 500 * 64 * 4), 2**28 // (3 * 64 * 2000 * 64 * 4)]
