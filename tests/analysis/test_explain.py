@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from synthetic_diagnostics import fading, rows, table, whole_study
 
-from gfopt import analysis
+from gfopt import analysis, registry
 from gfopt.analysis.why import thresholds as t
 from gfopt.analysis.why.search import expected_cosine
 
@@ -244,3 +244,9 @@ def test_the_verdict_says_why_at_most_twice_a_panel(study):
     brief = analysis.verdicts(study.runs, study.curves, study.diagnostics, baseline="adam")
     assert set(why) < set(brief)
     assert len(brief) < len(found)
+
+
+def test_norms_whose_rows_have_no_size_are_those_that_say_so():
+    from gfopt.analysis.why.steps import ROW_INVARIANT
+
+    assert {name for name in registry.norms.names() if registry.norms.get(name).neutral == "rows"} == ROW_INVARIANT

@@ -19,19 +19,13 @@ from gfopt.diagnostics.quantities import (
 )
 
 _OF_POPULATIONS = (DIVERSITY, IMPROVING_SHARE, SELECTION_INTENSITY, PARENTS_REPRESENTED, STEP_SIZE)
+# Norms whose rows of weights have no size, as `Normalization.neutral` says; written out, because that needs torch.
 ROW_INVARIANT = frozenset(
     {
-        "batch",
-        "weight",
-        "cosine",
-        "pearson",
-        "weight_mean",
-        "weight_standardization",
-        "centred_weight",
-        "ghost",
-        "batch_renorm",
+        "batch", "ghost", "batch_renorm", "weight", "weight_mean", "centred_weight", "weight_standardization", "cosine",
+        "pearson", "instance", "filter_response",
     }
-)
+)  # fmt: skip
 """Norms that divide each unit's weights by their size, or its output by its spread: only the direction counts."""
 
 
@@ -80,8 +74,8 @@ def turning(panel: Panel) -> list[Reason]:
             change = f"from {number(row['first'], 2)} to {number(row['last'], 2)} rad"
             found.append((arm, float(row["left"]), f"layer {row['layer']} {change} by"))
     end = (
-        "the length of these rows has no effect on the output, so they grow and equal mutations turn them less; "
-        "project_neutral holds their length"
+        "the length of these rows has no effect on the output, so they grow and equal mutations turn them less, which "
+        "works as a step size that falls; project_neutral holds their length"
     )
     return sentence(
         worst_first(found, high=False), lambda said: f"Mutations turn the weights less and less: {said}; {end}."
