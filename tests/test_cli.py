@@ -466,6 +466,15 @@ def test_a_diagnosis_as_json_and_as_a_table(gfopt_command):
     assert again["value"].to_numpy() == pytest.approx(pd.read_csv("d.csv")["value"].to_numpy(), nan_ok=True)
 
 
+@pytest.mark.parametrize("arguments", [["--repeats", "1"], ["--problem", "bowl"]])
+def test_a_grid_of_functions_has_nothing_to_look_into(arguments, gfopt_command):
+    """Its columns are then in no row of the table."""
+    Path("s.yaml").write_text(DIAGNOSED.replace("dim: 3", "dim: {grid: [3, 4]}"))
+    code, out, err = gfopt_command("diagnose", "s.yaml", *arguments)
+    assert code == 0, err
+    assert out.count("it has no network") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

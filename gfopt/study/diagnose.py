@@ -91,7 +91,9 @@ def rows_of(cell: ProblemCell, measured: pd.DataFrame) -> pd.DataFrame:
     """The rows of one cell."""
     mine = measured["problem"] == cell.name
     for column, value in grid_columns(cell).items():
-        mine &= measured[column].isna() if value is None else measured[column] == value
+        # A column that no row has belongs to problems of which nothing was measured.
+        values = measured.get(column, pd.Series(None, index=measured.index, dtype=object))
+        mine &= values.isna() if value is None else values == value
     return measured[mine]
 
 
