@@ -118,7 +118,7 @@ def saturated(panel: Panel) -> list[Reason]:
     for arm, shares in panel.layers_at_start(SATURATION_FRACTION):
         if shares.max() > thresholds.SATURATED:
             found.append((arm, float(shares.max()), f"{percent(shares.max())} of layer {shares.idxmax()}"))
-    end = "there the activation is flat, and neither a gradient nor a small mutation gets through"
+    end = "there the activation is flat: little of a gradient gets through, or of a small mutation"
     return sentence(worst_first(found, high=True), lambda said: f"Saturated before training: {said}; {end}.")
 
 
