@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gfopt import analysis, data, diagnostics, engine, nn, optimizers, plot, problems
     from gfopt.data import load_dataset
     from gfopt.errors import GfoptError
+    from gfopt.lockstep import minimize_many
     from gfopt.models import load_model, model_info
     from gfopt.nn import build_network
     from gfopt.problems import FunctionProblem, SubspaceProblem, SupervisedProblem
@@ -39,6 +40,7 @@ _HOMES = {
     "load_results": "gfopt.results",
     "load_study": "gfopt.study",
     "minimize": "gfopt.run",
+    "minimize_many": "gfopt.lockstep",
     "model_info": "gfopt.models",
     "write_report": "gfopt.report",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "load_results",
     "load_study",
     "minimize",
+    "minimize_many",
     "model_info",
     "nn",
     "optimizers",

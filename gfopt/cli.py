@@ -18,16 +18,20 @@ from gfopt.errors import ConfigError, GfoptError, StoreError, expectation
 from gfopt.terminal import (
     FAILED,
     Interruptible,
+    bench_with_progress,
     check_table,
     diagnose_with_progress,
     err,
     exit_status,
     out,
+    print_benchmark,
     print_diagnosis,
     print_forecast,
     print_unfinished,
     print_verdict,
+    read_benchmark,
     run_with_progress,
+    write_benchmark,
     write_page,
     write_table,
 )
@@ -266,32 +270,77 @@ def schema() -> None:
 
 @app.command()
 def bench(
-    members: Annotated[int, typer.Option(help="Networks in the population.", min=2)] = 256,
-    threads: Annotated[int, typer.Option(help="Threads.", min=1)] = 2,
-    repeats: Annotated[int, typer.Option(help="Timed repeats; the median counts.", min=1)] = 7,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECTION,...", help="Of evaluation, norms, recurrent, optimizers, target, memory. By default all."
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few repeats: under a minute.")] = False,
+    members: Annotated[str | None, typer.Option(metavar="N,...", help="Sizes of the population.")] = None,
+    batches: Annotated[str | None, typer.Option("--batch", metavar="N,...", help="Rows of a batch.")] = None,
+    networks: Annotated[
+        str | None, typer.Option("--network", metavar="NAME,...", help="Networks, as 64-32-10 or 64-[64]x10-10.")
+    ] = None,
+    norms: Annotated[str | None, typer.Option(metavar="NAME,...|all", help="Normalizations.")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads. By default as many as torch uses.")] = None,
+    repeats: Annotated[int | None, typer.Option(metavar="N", help="Timed rounds; their median counts.")] = None,
+    limit: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="After which a trainer of `target` is stopped.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="A GPU has the section evaluation alone.")] = Device.CPU,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say how the networks would be evaluated; time nothing.")
+    ] = False,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write all figures; - prints them instead of tables.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Show what --json wrote; measure nothing.")
+    ] = None,
 ) -> None:
-    """Time batched evaluation against a Python loop over modules, on this machine, in one run."""
-    from gfopt.engine.bench import measure
+    """Time gfopt on this machine beside what users write instead, and beside what the machine can do."""
+    from gfopt import bench as benchmark
 
-    rows = measure(members=members, threads=threads, repeats=repeats)
-    if as_json:
-        sys.stdout.write(json.dumps([row.as_dict() for row in rows], indent=2) + "\n")
+    options = benchmark.bench_options(
+        quick=quick,
+        only=_names(only),
+        members=_numbers("--members", members),
+        batches=_numbers("--batch", batches),
+        networks=_names(networks) or None,
+        norms=_names(norms),
+        threads=threads,
+        repeats=repeats,
+        limit=limit,
+        device=device.value,
+    )
+    if explain:
+        out.print(escape(benchmark.explain(options)), soft_wrap=True)
         return
-    table = Table(title=f"{members} networks, {threads} threads, evaluations a second", title_justify="left")
-    for column in ("network", "norm", "rows", "loop", "vmap", "native", "native : loop"):
-        table.add_column(column, justify="left" if column in ("network", "norm") else "right")
-    for row in rows:
-        table.add_row(
-            row.network,
-            row.norm,
-            str(row.rows),
-            f"{row.loop:,.0f}",
-            f"{row.vmap:,.0f}",
-            f"{row.native:,.0f}",
-            f"{row.native / row.loop:.2f}",
-        )
-    out.print(table)
+    files = [file for file in (page, None if json_file in (None, "-") else Path(str(json_file))) if file is not None]
+    for file in files:
+        if not file.parent.is_dir():
+            raise StoreError(f"{file}: cannot be written: no such folder")
+    results = bench_with_progress(options) if source is None else read_benchmark(source)
+    write_benchmark(results, json_file, page)
+    if json_file != "-":
+        print_benchmark(results)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """The parts of a list with commas."""
+    return () if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """The whole numbers of a list with commas."""
+    try:
+        return tuple(int(part) for part in _names(text)) or None
+    except ValueError:
+        raise ConfigError(f"{option}: " + expectation("whole numbers with commas between", text)) from None
 
 
 def main(arguments: list[str] | None = None) -> None:

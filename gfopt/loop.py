@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gfopt.errors import ConfigError, NotDifferentiableError, ShapeError, expectation
+from gfopt.errors import ConfigError, NotDifferentiableError, expectation
 from gfopt.optimizers.base import Optimizer
 from gfopt.problems.base import Problem
+from gfopt.problems.requests import Answer, Request, answer
 from gfopt.trace import Budget, Ledger, Record, Status, StopReason, Trace
 from gfopt.types import Evaluation, Observation, Observer
 
@@ -30,6 +33,9 @@ class Outcome:
 
     trace: Trace
     best: np.ndarray
+
+
+Course: TypeAlias = Generator[Request, Answer | None, Outcome]
 
 
 class Loop:
@@ -78,12 +84,23 @@ class Loop:
 
     def run(self) -> Outcome:
         """Train to the end; errors of the user's own network or loss pass through."""
+        course = self.course()
+        reached = advance(course)
+        while isinstance(reached, Request):
+            reached = advance(course, answer(self.problem, reached))
+        return reached
+
+    def course(self) -> Course:
+        """The run as a coroutine: it hands out what is to be evaluated and is sent the answer, up to its outcome.
+
+        Whoever drives it decides what else is evaluated at the same time; nothing else of the run depends on that.
+        """
         self._meet(self.incumbent)
         self._log()
         step, stalled = 0, 0
         reason = self._ended(stalled)
         while reason is None and self.trace.status is Status.OK:
-            population, evaluation = self._step(step)
+            population, evaluation = yield from self._step(step)
             stalled = 0 if len(population) else stalled + 1
             if self._hopeless(len(population)):
                 self.trace.status = Status.DIVERGED
@@ -108,27 +125,25 @@ class Loop:
             self.trace.message = "no finite loss was ever found"
         return Outcome(self.trace, self.incumbent.detach().cpu().numpy().copy())
 
-    def _step(self, step: int) -> tuple[Tensor, Evaluation]:
+    def _step(self, step: int) -> Generator[Request, Answer | None, tuple[Tensor, Evaluation]]:
         """One ask, evaluate, tell; the rows that were evaluated, and their losses."""
         problem, optimizer = self.problem, self.optimizer
         before = time.perf_counter()
         gradient = optimizer.wants_gradient
         population = optimizer.ask(problem.batch(step))
-        asked = time.perf_counter()
+        asking = time.perf_counter() - before
         if len(population) == 0:
-            self._charge_time(asked - before, 0.0, 0.0)
+            self._charge_time(asking, 0.0, 0.0)
             self.ledger.steps += 1
             return population, Evaluation(population.new_empty(0), None, 0, problem.batch(step))
-        evaluation = problem.evaluate(population, step, seed=self.seed, gradient=gradient)
-        evaluation, failed = _sanitized(evaluation, len(population))
-        if population.is_cuda:
-            torch.cuda.synchronize(population.device)
-        evaluated = time.perf_counter()
+        found = yield Request(population, step, self.seed, gradient)
+        assert found is not None  # only to begin with, nothing is sent
+        evaluation = found.evaluation
+        before = time.perf_counter()
         optimizer.tell(population, evaluation)
-        told = time.perf_counter()
-        self._charge_time(asked - before, evaluated - asked, told - evaluated)
+        self._charge_time(asking, found.seconds, time.perf_counter() - before)
         self._charge(len(population), evaluation, gradient)
-        self.ledger.nonfinite += failed
+        self.ledger.nonfinite += found.nonfinite
         self._remember(population, evaluation)
         return population, evaluation
 
@@ -216,6 +231,15 @@ class Loop:
         return evaluated > 1 or self.optimizer.wants_gradient
 
 
+def advance(course: Course, found: Answer | None = None) -> Request | Outcome:
+    """The course's next request after the answer to its last one, or its outcome."""
+    try:
+        return course.send(found)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+
+
 def check_gradient(problem: Problem, optimizer: Optimizer | type[Optimizer]) -> None:
     """Refuse a gradient optimizer on a problem that has no gradient, before anything starts.
 
@@ -246,29 +270,17 @@ def check_budget(problem: Problem, optimizer: Optimizer | type[Optimizer], budge
         )
 
 
-def _sanitized(evaluation: Evaluation, rows: int) -> tuple[Evaluation, int]:
-    """Non-finite losses as `+inf` with gradient rows of 0, and how many there were."""
-    if evaluation.loss.shape != (rows,):
-        raise ShapeError(f"loss: expected shape ({rows},), got {tuple(evaluation.loss.shape)}")
-    good = torch.isfinite(evaluation.loss)
-    gradient = evaluation.gradient
-    if gradient is not None:
-        good &= torch.isfinite(gradient).all(dim=1)
-    failed = rows - int(good.sum())
-    if not failed:
-        return evaluation, 0
-    loss = torch.where(good, evaluation.loss, torch.inf)
-    if gradient is not None:
-        gradient = torch.where(good[:, None], gradient, 0.0)
-    return Evaluation(loss, gradient, evaluation.samples, evaluation.batch), failed
-
-
 def _peak_memory(like: Tensor) -> int:
     """Bytes: the GPU's highest allocation, or the process's highest resident size (0 on Windows)."""
     if like.is_cuda:
         return int(torch.cuda.max_memory_allocated(like.device))
     if sys.platform == "win32":
         return 0  # the system offers no such figure without a further package
+    status = Path("/proc/self/status")
+    if status.is_file():  # a worker's `getrusage` begins at the size of the process that started it
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -67,6 +67,10 @@ optimizers = Registry(
         "deap-ga": "gfopt.optimizers.deap_ga:GeneticAlgorithm",
         "pyswarms-gbest": "gfopt.optimizers.pyswarms_pso:GlobalBest",
         "pyswarms-lbest": "gfopt.optimizers.pyswarms_pso:LocalBest",
+        "pso": "gfopt.optimizers.pso:ParticleSwarm",
+        "ga": "gfopt.optimizers.ga:GeneticAlgorithm",
+        "openai-es": "gfopt.optimizers.openai_es:OpenAIES",
+        "snes": "gfopt.optimizers.snes:SNES",
         "random-search": "gfopt.optimizers.random_search:RandomSearch",
     },
 )

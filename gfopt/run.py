@@ -17,17 +17,18 @@ from gfopt.diagnostics.kinds import COLUMNS, DiagnosticsWarning, checked
 from gfopt.diagnostics.recorder import Recorder
 from gfopt.diagnostics.starts import start_rows
 from gfopt.errors import ConfigError, ShapeError, expectation, located, suggestion
-from gfopt.loop import Loop, Progress, check_budget, check_gradient
+from gfopt.loop import Loop, Outcome, Progress, check_budget, check_gradient
 from gfopt.problems.base import Problem
 from gfopt.problems.subspace import SubspaceProblem
 from gfopt.problems.supervised import SupervisedProblem
 from gfopt.rng import derive, generator
-from gfopt.trace import BUDGET_UNITS, Budget, Ledger, Status, StopReason, Trace
-from gfopt.types import Observer
+from gfopt.trace import BUDGET_UNITS, Budget, Ledger, Status, StopReason
+from gfopt.types import Evaluation, Observer
 
 if TYPE_CHECKING:
-    from gfopt.optimizers.base import Options
+    from gfopt.optimizers.base import Optimizer, Options
 
+REHEARSED_GENES = 4096
 WARM_START_SPREAD = 0.1  # of each gene's scale: how far the other members stand from a given start
 
 
@@ -45,6 +46,8 @@ class Run:
         ledger: what the run has spent.
         diagnostics: one row a measured number: `step`, `forward_equivalents`, `quantity`, `layer`, `name`, `value`;
             empty unless `minimize` was asked for some.
+        seconds_shared: it was trained together with others (see `gfopt.minimize_many`): its seconds are a share of
+            theirs, and compare with no other run's.
     """
 
     problem: Problem = field(repr=False)
@@ -57,6 +60,7 @@ class Run:
     ledger: Ledger
     message: str = ""
     diagnostics: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS), repr=False)
+    seconds_shared: bool = False
 
     def module(self) -> nn.Module:
         """A network with the best parameters, in evaluation mode.
@@ -106,27 +110,91 @@ def minimize(
     Raises:
         ConfigError, NotDifferentiableError: before anything starts.
     """
-    if not isinstance(problem, Problem):
-        raise ConfigError("problem: " + expectation("a Problem", problem, "Wrap a function in gfopt.FunctionProblem."))
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError("seed: " + expectation("a whole number", seed))
-    limits = budget if isinstance(budget, Budget) else _budget(budget)
-    with located("diagnostics"):
-        kinds = checked(diagnostics)
-    typed = optimizers.options_of(optimizer, options)
-    streams = {purpose: derive(seed, "minimize", purpose) for purpose in ("init", "data", "optimizer")}
-    recorder = Recorder(problem, kinds) if kinds else None
-    run = train(
-        problem, optimizer, typed, limits, streams, start=start, target=target, progress=progress, observer=recorder
-    )
-    if recorder is None:
-        return run
-    size = registry.optimizers.get(optimizer).population_size(typed)
-    first = starting_rows(problem, size, streams["init"], start)[0]
-    return replace(run, diagnostics=_diagnosed(problem, first, kinds, streams, recorder))
+    call = Call(problem, optimizer, budget, options, start=start, target=target, diagnostics=diagnostics)
+    attempt = call.attempt(seed, progress)
+    return attempt.finished(attempt.loop.run())
 
 
-def train(
+class Call:
+    """The checked arguments of `minimize`, of which the run of each seed is made."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: str,
+        budget: Budget | Mapping[str, float],
+        options: Mapping[str, Any],
+        *,
+        start: nn.Module | Tensor | Run | None,
+        target: float | None,
+        diagnostics: Iterable[str],
+    ) -> None:
+        if not isinstance(problem, Problem):
+            raise ConfigError(
+                "problem: " + expectation("a Problem", problem, "Wrap a function in gfopt.FunctionProblem.")
+            )
+        self.problem, self.optimizer, self.start, self.target = problem, optimizer, start, target
+        self.budget = budget if isinstance(budget, Budget) else _budget(budget)
+        with located("diagnostics"):
+            self.kinds = checked(diagnostics)
+        self.options = optimizers.options_of(optimizer, dict(options))
+
+    def attempt(self, seed: int, progress: Progress | None) -> Attempt:
+        """The run of a seed, not started."""
+        streams = {purpose: derive(seed, "minimize", purpose) for purpose in ("init", "data", "optimizer")}
+        recorder = Recorder(self.problem, self.kinds) if self.kinds else None
+        watching: dict[str, Any] = {"progress": progress, "observer": recorder}
+        goal: dict[str, Any] = {"start": self.start, "target": self.target}
+        loop = make_loop(self.problem, self.optimizer, self.options, self.budget, streams, **goal, **watching)
+        return Attempt(self, streams, loop, recorder)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The run of one seed, and the recorder that looks on."""
+
+    call: Call
+    streams: Mapping[str, int]
+    loop: Loop
+    recorder: Recorder | None
+
+    def finished(self, outcome: Outcome) -> Run:
+        """The run with what was measured along it; called by what the user calls."""
+        run = finished(self.loop, outcome)
+        if self.recorder is None:
+            return run
+        call = self.call
+        size = registry.optimizers.get(call.optimizer).population_size(call.options)
+        first = starting_rows(call.problem, size, self.streams["init"], call.start)[0]
+        return replace(run, diagnostics=_diagnosed(call.problem, first, call.kinds, self.streams, self.recorder))
+
+
+def rehearse(problem: Problem, algorithm: type[Optimizer], options: Options, rows: Tensor) -> None:
+    """Let a copy of one of gfopt's own optimizers take a few steps on made-up losses.
+
+    What is imported, loaded or compiled for the first step of a process then is on no run's clock.
+    """
+    key = algorithm, rows.dtype, rows.device
+    if key in _REHEARSED or not algorithm.__module__.startswith("gfopt."):
+        return
+    genes = slice(0, min(rows.shape[1], REHEARSED_GENES))
+    bounds = None if problem.bounds is None else (problem.bounds[0][genes], problem.bounds[1][genes])
+    groups = [group for group in problem.groups if group.slice.stop <= genes.stop]
+    start = rows[:, genes].clone()
+    copy = algorithm(start, options, generator("rehearsal"), scale=problem.scale[genes], bounds=bounds, groups=groups)
+    for _ in range(3):
+        asked = copy.ask(0)
+        gradient = torch.ones_like(asked) if copy.wants_gradient else None
+        copy.tell(asked, Evaluation(torch.arange(len(asked), dtype=rows.dtype, device=rows.device), gradient, 1, 0))
+    _REHEARSED.add(key)
+
+
+_REHEARSED: set[tuple[object, ...]] = set()
+
+
+def make_loop(
     problem: Problem,
     kind: str,
     options: Options,
@@ -137,12 +205,14 @@ def train(
     target: float | None = None,
     progress: Progress | None = None,
     observer: Observer | None = None,
-) -> Run:
-    """One run from typed parts; `streams` holds the seeds of `init`, `data` and `optimizer`."""
+) -> Loop:
+    """One run from typed parts, not started; `streams` holds the seeds of `init`, `data` and `optimizer`."""
     algorithm = registry.optimizers.get(kind)
     check_gradient(problem, algorithm)
     check_budget(problem, algorithm, budget)
     rows = starting_rows(problem, algorithm.population_size(options), streams["init"], start)
+    problem.ready(gradient=algorithm.needs_gradient)
+    rehearse(problem, algorithm, options, rows)
     optimizer = algorithm(
         rows.clone(),
         options,
@@ -151,11 +221,9 @@ def train(
         bounds=problem.bounds,
         groups=problem.groups,
     )
-    loop = Loop(
+    return Loop(
         problem, optimizer, rows, budget, seed=streams["data"], target=target, progress=progress, observer=observer
     )
-    outcome = loop.run()
-    return _finished(problem, outcome.trace, torch.as_tensor(outcome.best), loop.ledger)
 
 
 def starting_rows(problem: Problem, count: int, seed: int, start: nn.Module | Tensor | Run | None = None) -> Tensor:
@@ -196,7 +264,7 @@ def _diagnosed(
     """The measurements at the start and along the run; one warning for each kind that failed."""
     rows, failures = start_rows(problem, kinds, first, init=streams["init"], data=streams["data"])
     for kind, reason in {**recorder.failures, **failures}.items():
-        warnings.warn(f"diagnostics: no {kind}, because of {reason}", DiagnosticsWarning, stacklevel=3)
+        warnings.warn(f"diagnostics: no {kind}, because of {reason}", DiagnosticsWarning, stacklevel=4)
     return pd.DataFrame([*rows, *recorder.rows], columns=COLUMNS)
 
 
@@ -209,16 +277,19 @@ def _budget(limits: Mapping[str, float]) -> Budget:
     return Budget(**limits)
 
 
-def _finished(problem: Problem, trace: Trace, best: Tensor, ledger: Ledger) -> Run:
+def finished(loop: Loop, outcome: Outcome) -> Run:
+    """What a loop and its outcome come to."""
+    trace = outcome.trace
     last = trace.records[-1]
     return Run(
-        problem=problem,
-        best=best,
+        problem=loop.problem,
+        best=torch.as_tensor(outcome.best),
         best_loss=last.loss if math.isfinite(last.loss) else math.inf,
         curve=pd.DataFrame([record.row() for record in trace.records]),
         scores=dict(last.scores),
         status=trace.status,
         stop_reason=trace.stop_reason,
-        ledger=ledger,
+        ledger=loop.ledger,
         message=trace.message,
+        seconds_shared=trace.seconds_shared,
     )

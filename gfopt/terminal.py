@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gfopt.errors import ConfigError, GfoptError, StoreError, expectation
+from gfopt.errors import ConfigError, GfoptError, StoreError, expectation, located
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gfopt.bench import BenchOptions, BenchResults
     from gfopt.results import Results
     from gfopt.study import Study
 
@@ -50,8 +51,9 @@ def print_forecast(study: Study, device: str | None, workers: int | None) -> Non
         )
     out.print(table)
     seconds = sum(row.seconds * row.repeats for row in rows) / slots
+    at_once = f"the repeats of a cell together, {slots} cells" if study.config.batch_repeats else str(slots)
     out.print(
-        f"{study.config.runs} runs, {slots} at a time: about {_duration(seconds)} of evaluation, "
+        f"{study.config.runs} runs, {at_once} at a time: about {_duration(seconds)} of evaluation, "
         "to which the optimizers' own work and the start of each run add. Nothing was started."
     )
 
@@ -67,6 +69,7 @@ def run_with_progress(study: Study, folder: Path, workers: int | None, device: s
         TimeRemainingColumn,
     )
 
+    from gfopt.engine.fused.evaluator import waits
     from gfopt.study.study import Progress as State
 
     columns = (
@@ -81,7 +84,10 @@ def run_with_progress(study: Study, folder: Path, workers: int | None, device: s
     )
     with Progress(*columns, console=out, transient=False) as bar:
         task = bar.add_task("preparing", total=study.config.runs, note="")
+        if waits():
+            bar.update(task, note="compiling kernels for this machine, once")
         study.prepare(device)
+        bar.update(task, note="")
         show = _shown(bar, task)
 
         def heard(state: State) -> None:
@@ -159,6 +165,81 @@ def print_diagnosis(study: Study, problem: str | None, measured: pd.DataFrame, *
         out.print(f"{diagnosis.LEGEND}\n", style="dim")
     for found in findings:
         out.print(f"• {escape(f'{found.panel}: ' if found.panel else '')}{escape(found.text)}")
+
+
+def bench_with_progress(options: BenchOptions) -> BenchResults:
+    """Run a benchmark with a line that says where it is."""
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    from gfopt.bench import run_bench
+
+    with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True) as bar:
+        task = bar.add_task("preparing", total=None)
+        return run_bench(options, lambda what: bar.update(task, description=f"measuring {escape(what)}"))
+
+
+def read_benchmark(file: Path) -> BenchResults:
+    """What `gfopt bench --json` wrote.
+
+    Raises:
+        StoreError: if the file cannot be read.
+        ConfigError: if it holds something else.
+    """
+    from gfopt.bench import BenchResults
+
+    with located(str(file)):
+        try:
+            return BenchResults.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise StoreError(f"cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            if isinstance(error, GfoptError):
+                raise
+            raise ConfigError(expectation("JSON", f"`{error}`")) from None
+
+
+def write_benchmark(results: BenchResults, json_file: str | None, page: Path | None) -> None:
+    """Write a benchmark as JSON (`-` is the standard output) and as Markdown, where they are asked for.
+
+    Raises:
+        StoreError: if a file cannot be written.
+    """
+    from gfopt.bench import markdown
+
+    figures = json.dumps(results.as_dict(), indent=2) + "\n"
+    if json_file == "-":
+        sys.stdout.write(figures)
+    elif json_file is not None:
+        _write_text(Path(json_file), figures)
+    if page is not None:
+        _write_text(page, markdown(results))
+
+
+def print_benchmark(results: BenchResults) -> None:
+    """A table for each section of a benchmark."""
+    from gfopt.bench import headline, sheets
+
+    for line in headline(results):
+        out.print(escape(line), soft_wrap=True)
+    for sheet in sheets(results):
+        table = Table(box=None, pad_edge=False)
+        for number, column in enumerate(sheet.columns):
+            table.add_column(escape(column), justify="left" if number < sheet.words else "right", overflow="fold")
+        for row in sheet.rows:
+            table.add_row(*map(escape, row))
+        out.print(f"\n[bold]{escape(sheet.title)}[/bold]")
+        out.print(table)
+        for note in sheet.notes:
+            out.print(escape(note), style="dim", soft_wrap=True)
+    for section, reason in results.skipped.items():
+        out.print(f"\n{section} was left out: {escape(reason)}.", soft_wrap=True)
+
+
+def _write_text(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _shown(bar: Any, task: Any) -> Callable[[int, str], None]:

@@ -129,9 +129,17 @@ class Record:
 
 @dataclass
 class Trace:
-    """A run's logged points and its end."""
+    """A run's logged points and its end.
+
+    Attributes:
+        records: the logged points.
+        status, stop_reason, message: how and why it ended.
+        seconds_shared: it was computed together with other runs: its evaluation seconds are a share of the joint
+            ones, so that they say nothing about what it takes by itself.
+    """
 
     records: list[Record] = field(default_factory=list)
     status: Status = Status.OK
     stop_reason: StopReason | None = None
     message: str = ""
+    seconds_shared: bool = False

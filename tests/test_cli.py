@@ -291,20 +291,61 @@ def test_the_schema_is_json_that_names_what_there_is(gfopt_command):
         assert name in out
 
 
-def test_bench_prints_rates(gfopt_command, monkeypatch):
-    monkeypatch.setattr("gfopt.engine.bench.ARCHITECTURES", {"64-4-10": (4,)})
-    monkeypatch.setattr("gfopt.engine.bench.ROWS", (16,))
+def test_bench_shows_tables_and_writes_its_figures(gfopt_command, monkeypatch):
+    from gfopt.bench.floor import Hardware
+
+    monkeypatch.setattr("gfopt.bench.run.measure_hardware", lambda device: Hardware(1e11, 1e-9, 1e-9))
     before = torch.get_num_threads()
-    code, out, _ = gfopt_command("bench", "--members", 2, "--repeats", 1, "--threads", 1, "--json")
-    assert code == 0
-    rows = json.loads(out)
-    assert [row["norm"] for row in rows] == ["none", "batch"]
-    assert all(row["loop"] > 0 and row["native"] > 0 and row["vmap"] > 0 for row in rows)
-    code, out, _ = gfopt_command("bench", "--members", 2, "--repeats", 1, "--threads", 1)
-    assert code == 0
-    assert out.count("64-4-10") == 2
+    sizes = ("--network", "64-4-10", "--batch", 16, "--members", "2,3", "--repeats", 1, "--threads", 1)
+    call = ("bench", "--only", "evaluation", *sizes, "--json", "b.json", "--markdown", "b.md")
+    code, out, err = gfopt_command(*call)
+    assert code == 0, err
+    assert "Evaluations a second of 64-4-10" in out
+    assert "16 x 2" in out
+    assert "16 x 3" in out
     assert torch.get_num_threads() == before
-    assert gfopt_command("bench", "--members", 1)[0] == 2
+    plain = json.loads(Path("b.json").read_text())
+    assert [cell["labels"]["members"] for cell in plain["cells"]["evaluation"]] == [2, 3]
+    assert Path("b.md").read_text().startswith("# Benchmarks")
+
+    code, again, _ = gfopt_command("bench", "--from", "b.json")
+    assert code == 0
+    assert again == out
+    code, figures, _ = gfopt_command("bench", "--from", "b.json", "--json", "-")
+    assert code == 0
+    assert json.loads(figures) == plain
+
+
+def test_bench_explains_and_times_nothing(gfopt_command, monkeypatch):
+    monkeypatch.setattr("gfopt.bench.run_bench", None)
+    code, out, _ = gfopt_command("bench", "--explain", "--network", "64-4-10", "--batch", "16,32")
+    assert code == 0
+    assert out.index("64-4-10, batch 16:") < out.index("64-4-10, batch 32:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--members", "1"], "members: expected a whole number of at least 2, got 1"),
+        (["--members", "many"], "--members: expected whole numbers with commas between, got 'many'"),
+        (["--batch", "16,x"], "--batch: expected whole numbers"),
+        (["--only", "speed"], "only: expected a section, got 'speed'"),
+        (["--norms", "bach"], "Did you mean 'batch'"),
+        (["--json", "missing/b.json"], "missing/b.json: cannot be written: no such folder"),
+        (["--markdown", "missing/b.md"], "missing/b.md: cannot be written: no such folder"),
+        (["--from", "missing.json"], "missing.json: cannot be read"),
+        (["--from", "not.json"], "not.json: expected JSON"),
+        (["--from", "other.json"], "other.json: expected what `gfopt bench --json` writes"),
+    ],
+)
+def test_bench_refuses_what_is_wrong_before_it_starts(gfopt_command, monkeypatch, arguments, words):
+    monkeypatch.setattr("gfopt.bench.run_bench", None)
+    Path("not.json").write_text("{")
+    Path("other.json").write_text("{}")
+    code, out, err = gfopt_command("bench", *arguments)
+    assert code == 2
+    assert words in " ".join(err.split())
+    assert "Traceback" not in err + out
 
 
 def test_python_m_gfopt_is_gfopt(tmp_path):

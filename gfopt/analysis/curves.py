@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gfopt.analysis.frames import AXES, Cell, arms, split_cells, worst
+from gfopt.analysis.frames import AXES, Cell, arms, comparable, split_cells, worst
 from gfopt.analysis.statistics import Floats, median_band
 from gfopt.errors import ConfigError, expectation, suggestion
 
@@ -160,9 +160,12 @@ def curve_table(
         `median`, `low`, `high`, `n` runs, `failed` of them.
 
     Raises:
-        ConfigError: an axis or a metric that the curves do not have.
+        ConfigError: an axis or a metric that the curves do not have, or seconds that runs share.
     """
     check_axis(axis, curves)
+    if not comparable(runs, axis):
+        got = f"`{axis}`, which repeats that were trained together share"
+        raise ConfigError("axis: " + expectation("a cost that each run has spent by itself", got, "Use evaluations."))
     if metric not in curves.columns:
         raise ConfigError(
             "metric: " + expectation("a column of the curves", metric, suggestion(metric, map(str, curves.columns)))

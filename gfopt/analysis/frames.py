@@ -24,7 +24,7 @@ AXES = ("forward_equivalents", "evaluations", "seconds")
 
 # Grid options of a problem whose path has no dot; every other grid column is recognised by its dot.
 _UNDOTTED = (
-    "batch_size", "batch_order", "bn_mode", "dropout", "objective", "importance", "trainable", "optimizers", "dataset",
+    "batch_size", "batch_order", "bn_mode", "dropout", "precision", "objective", "importance", "trainable", "optimizers", "dataset",
     "network", "function",
 )  # fmt: skip
 _DIAGNOSTIC = ("problem", "repeat", "quantity", "layer", "name", "value")
@@ -176,6 +176,18 @@ def headline(runs: pd.DataFrame) -> str:
 def failed(runs: pd.DataFrame) -> pd.Series[bool]:
     """Which runs did not end `ok`."""
     return runs["status"].astype(str) != "ok"
+
+
+def shares_seconds(runs: pd.DataFrame) -> pd.Series[bool]:
+    """Which runs were computed together with others, so that their seconds compare with no other run's."""
+    if "seconds_shared" not in runs.columns:
+        return pd.Series(False, index=runs.index)
+    return runs["seconds_shared"].isin([True])  # empty for a run of before there was such a column
+
+
+def comparable(runs: pd.DataFrame, axis: str) -> bool:
+    """Whether the runs compare on a cost axis: on seconds only if each has its own."""
+    return axis != "seconds" or not shares_seconds(runs).any()
 
 
 def final_values(runs: pd.DataFrame, metric: str) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gfopt.analysis.curves import StepCurve, own_end, step_curves
-from gfopt.analysis.frames import Cell, arms, as_loss, headline, split_cells, worst
+from gfopt.analysis.frames import Cell, arms, as_loss, comparable, headline, split_cells, worst
 from gfopt.analysis.paired import holm, paired_comparison, repeats_needed
 from gfopt.analysis.statistics import Floats
 
@@ -72,7 +72,8 @@ def winners(
     Args:
         runs: one row a run.
         curves: one row a logged point.
-        axes: costs to compare at; those that the curves lack are left out.
+        axes: costs to compare at; those that the curves lack are left out, and seconds in the cells where a run
+            shares its own with others.
         alpha: level of the decisions.
 
     Returns:
@@ -106,7 +107,7 @@ def _decide(rows: Sequence[dict[str, Any]], alpha: float) -> None:
 def _problem(runs: pd.DataFrame, curves: pd.DataFrame, axis: str) -> list[dict[str, Any]]:
     metric = curve_metric(runs, curves)
     every = step_curves(runs, curves, axis, metric)
-    return [_cell(cell, rows, every, axis, metric) for cell, rows in split_cells(runs)]
+    return [_cell(cell, rows, every, axis, metric) for cell, rows in split_cells(runs) if comparable(rows, axis)]
 
 
 def curve_metric(runs: pd.DataFrame, curves: pd.DataFrame) -> str:

@@ -14,9 +14,11 @@ from gfopt.analysis.frames import (
     AXES,
     arms,
     as_loss,
+    comparable,
     final_values,
     gradient_optimizers,
     headline,
+    shares_seconds,
     split_cells,
 )
 from gfopt.analysis.goals import TargetSpec, choose_baseline, targets
@@ -64,10 +66,12 @@ def summary(
         `forward_equivalents`, `evaluations` of runs that recorded any; `improvement` (probability of
         a lower loss than the baseline in the same cell); for each target label `L`: `target[L]`,
         `successes[L]`, `success[L]`, `success_low[L]`, `success_high[L]`, and `ert_<axis>[L]` for each cost.
+        Seconds of an arm whose runs share theirs are NaN; where all arms do, they have no column.
     """
     if runs.empty:
         return pd.DataFrame(columns=_EMPTY)
-    steps = {axis: step_curves(runs, curves, axis) for axis in AXES if axis in curves.columns}
+    timed = [axis for axis in AXES if axis != "seconds" or not shares_seconds(runs).all()]
+    steps = {axis: step_curves(runs, curves, axis) for axis in timed if axis in curves.columns}
     goals = targets(runs, curves, baseline, target_spec)
     references = choose_baseline(runs, baseline)
     metrics = {problem: headline(rows) for problem, rows in runs.groupby(runs["problem"].astype(str), sort=False)}
@@ -80,7 +84,7 @@ def summary(
         for optimizer, group in arms(members):
             arm = {"norm": cell.norm, "optimizer": optimizer, "gradients": optimizer in gradients}
             medians = _median("score", group, metric, level, seed) | _median("loss", group, "loss", level, seed)
-            measured = {axis: _recorded(group, axis) for axis in AXES if axis in group.columns}
+            measured = {axis: _recorded(group, axis) for axis in timed if axis in group.columns}
             rest = {"improvement": _improvement(group, against), **_reached(group, steps, mine)}
             rows.append({**place, **arm, **_counts(group), "metric": metric, **medians, **measured, **rest})
     return pd.DataFrame(rows)
@@ -88,6 +92,8 @@ def summary(
 
 def _recorded(runs: pd.DataFrame, axis: str) -> float:
     """Median cost of the runs that recorded one: a crashed run may have none."""
+    if not comparable(runs, axis):
+        return float("nan")
     values = runs[axis].dropna().to_numpy(dtype=float)
     return float(np.median(values)) if values.size else float("nan")
 
@@ -120,7 +126,7 @@ def _reached(runs: pd.DataFrame, steps: Mapping[str, Steps], goals: pd.DataFrame
                 found |= {f"target[{label}]": target, f"successes[{label}]": int(hit.sum())}
                 names = (f"success[{label}]", f"success_low[{label}]", f"success_high[{label}]")
                 found |= dict(zip(names, success_rate(int(hit.sum()), len(hit)), strict=True))
-            found[f"ert_{axis}[{label}]"] = expected_running_time(cost, hit)
+            found[f"ert_{axis}[{label}]"] = expected_running_time(cost, hit) if comparable(runs, axis) else float("nan")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gfopt.analysis.frames import higher_is_better, worst
+from gfopt.analysis.frames import higher_is_better, shares_seconds, worst
 from gfopt.analysis.goals import Baseline
 from gfopt.analysis.leaders import ALPHA
 from gfopt.analysis.norms import with_norm
@@ -224,7 +224,7 @@ def _ratio(row: pd.Series, own: pd.Series, label: str, reference: str) -> str:
     parts = [
         f"{number(row[key] / own[key], 2)} times the {AXIS_WORDS[axis]}"
         for axis in ("forward_equivalents", "seconds")
-        if (key := f"ert_{axis}[{label}]") in row and own[key] > 0
+        if (key := f"ert_{axis}[{label}]") in row and own[key] > 0 and not pd.isna(row[key])  # seconds that are shared
     ]
     reach = f"{row[f'successes[{label}]']} of {plural(int(row['n']), 'run')} reach it"
     needs = f" needs {listing(parts)} of {reference}" if parts else ""
@@ -265,6 +265,18 @@ def _undecided(rows: pd.DataFrame, most: int = 6) -> str:
     ]
     more = f"; and {len(named) - most} more" if len(named) > most else ""
     return f"; undecided: {'; '.join(named[:most])}{more}" if named else ""
+
+
+def shared_seconds(runs: pd.DataFrame) -> list[str]:
+    """That no time was compared where runs share theirs, and where that is."""
+    shared = shares_seconds(runs)
+    if not shared.any():
+        return []
+    where = "" if shared.all() else f" on {listing(list(dict.fromkeys(runs.loc[shared, 'problem'].astype(str))))}"
+    return [
+        f"Seconds are left out of every comparison{where}: there the repeats were trained together (batch_repeats) and "
+        "share them, so that they say nothing about a run by itself."
+    ]
 
 
 def counts(runs: pd.DataFrame) -> list[str]:

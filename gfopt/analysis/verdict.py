@@ -60,7 +60,7 @@ def findings(
     if not has_runs(runs, name):
         found.append(Finding("cost", "", sentences.no_baseline(name, runs["optimizer"].astype(str))))
     found += [Finding("strength", "", text) for text in sentences.strength(ahead)]
-    return [*found, *(Finding("runs", "", text) for text in sentences.counts(runs))]
+    return [*found, *(Finding("runs", "", text) for text in (*sentences.shared_seconds(runs), *sentences.counts(runs)))]
 
 
 def verdicts(

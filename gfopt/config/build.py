@@ -65,6 +65,8 @@ class _Builder:
         names = list(dict.fromkeys([*entries_of["optimizers"], *(cell.name for cell in optimizers)]))
         self.check_report(names)
         self.check_chosen(problems, names)
+        if settings is not None and settings.batch_repeats:
+            self.check_clocks(problems)
         if settings is None or self.issues:
             return None
         fields = {name: getattr(settings, name) for name in Settings.model_fields}
@@ -181,6 +183,18 @@ class _Builder:
         if isinstance(targets, list) and (not targets or len(set(targets)) < len(targets)):
             wanted = "auto, or a list of different losses, as [0.5, 0.1]"
             self._add(("report", "targets"), expectation(wanted, targets))
+
+    def check_clocks(self, problems: list[ProblemCell]) -> None:
+        """Refuse what counts the seconds of single runs where repeats share theirs."""
+        got, fix = "`seconds`, which repeats share under batch_repeats", "Use forward_equivalents or evaluations."
+        text, place = expectation("a unit that each run spends by itself", got, fix), ("budget", "seconds")
+        for cell in problems:
+            if cell.budget.seconds is not None:
+                issue = Issue(place, text) if cell.config.budget is None else cell.issue(place, text)
+                self.issues += [issue] if issue not in self.issues else []
+        report = self.data.get("report")
+        if isinstance(report, Mapping) and report.get("axis") == "seconds":
+            self._add(("report", "axis"), text)
 
     def _add(self, path: Place, text: str) -> None:
         self.issues.append(Issue(path, text))

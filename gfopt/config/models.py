@@ -132,6 +132,9 @@ class SupervisedConfig(Frozen):
     bn_mode: Literal["batch", "reference", "running"] = Field(
         "batch", description="whose statistics batch normalization uses while training"
     )
+    precision: Literal["full", "tf32", "bf16"] = Field(
+        "full", description="of matrix products on a GPU: relative error about 1e-7, 5e-4 or 4e-3"
+    )
     trainable: Any = Field(None, description="patterns of the parameters that are trained, as `head.*`; null: all")
     sample_weight: Any = Field(None, description="weights of the training rows; from Python only")
     importance: Any = Field(None, description="weights of the training rows against covariate shift")
@@ -176,6 +179,9 @@ class Settings(Frozen):
     threads: int = Field(1, ge=1, description="threads per run")
     dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type of the networks")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the networks run")
+    batch_repeats: bool = Field(
+        False, description="whether the repeats of a cell train in lock step: faster, but their seconds are shared"
+    )
     problems: Any = Field(description="what is trained, by name", examples=["problems: {mine: {...}}"])
     optimizers: Any = Field(description="what trains, by name", examples=["optimizers: {adam: {kind: adam}}"])
     diagnostics: Annotated[list[str], AfterValidator(_check_diagnostics)] = Field(

@@ -58,6 +58,8 @@ class StudyConfig(Settings):
         if self.budget is not None:
             data["budget"] = self.budget.limits()
         data |= {"threads": self.threads, "dtype": self.dtype, "device": self.device}
+        if self.batch_repeats:
+            data["batch_repeats"] = True
         if self.diagnostics != list(kinds.DEFAULT):
             data["diagnostics"] = list(self.diagnostics)
         data |= {"problems": copy(self.problems), "optimizers": copy(self.optimizers)}

@@ -1,7 +1,8 @@
 """One recurrent layer of many members at once, as one operation for autograd and `torch.func.vmap`.
 
 Torch has no batching rule for its fused recurrent layers, and the plain formulas under `vmap` spend most of their
-time on small operations. `recur` hands the stacked weights of all members to loops over time of its own.
+time on small operations. `recur` hands the stacked weights of all members to loops over time of its own: compiled
+ones on a CPU in float32 where nobody asks for gradients, else those of `_formulas`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gfopt.nn import _compiled_recurrence as compiled
 from gfopt.nn._formulas import CELLS, Layer
 
 __all__ = ["CELLS", "Layer", "recur"]
@@ -23,7 +25,10 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(cell: str, keep: bool, *tensors: Any) -> tuple[Tensor, ...]:
-        out, last, kept = CELLS[cell].run(Layer(*tensors), keep)
+        layer = Layer(*tensors)
+        if not keep and layer.w_hr is None and compiled.fits(tensors):
+            return compiled.run(cell, *tensors[:-1])
+        out, last, kept = CELLS[cell].run(layer, keep)
         return (out.transpose(0, 1), last, *kept)
 
     @staticmethod
@@ -67,6 +72,12 @@ def recur(cell: str, layer: Layer) -> tuple[Tensor, Tensor]:
 
 
 def _apply(cell: str, tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    weight = tensors[1]
+    assert weight is not None
+    kind = weight.device.type
+    if torch.is_autocast_enabled(kind):  # the loops write into tensors of the weights' type
+        with torch.autocast(kind, enabled=False):
+            return _apply(cell, [t if t is None else t.to(weight.dtype) for t in tensors])
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     found: tuple[Tensor, ...] = _Recurrence.apply(cell, keep, *tensors)  # type: ignore[no-untyped-call] # in torch
     return found

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gfopt.errors import expectation
 from gfopt.optimizers import variation
+from gfopt.optimizers._transfer import deliver, staging
 from gfopt.optimizers.base import Optimizer, Options
 from gfopt.optimizers.neutral import project
 from gfopt.rng import GlobalStreams
@@ -121,12 +122,13 @@ class GeneticAlgorithm(Optimizer):
         return options.population
 
     def _initialize(self, start: Tensor) -> None:
-        self._like = start.new_empty(0)
+        self._like = start.new_empty((0, start.shape[1]))
         self._box = None if self.bounds is None else tuple(bound.cpu().numpy() for bound in self.bounds)
         # Elites are compared and crossed with projected offspring: they have to be projected from the start on.
         self._genomes: NDArray[Any] = start.cpu().numpy()
         if self.options.project_neutral:
             self._genomes = self._admissible(self._project(self._genomes))
+        self._next = np.empty_like(self._genomes)  # two arrays take turns: fresh memory would cost more than a copy
         self._loss = np.full(len(self._genomes), np.inf)
         self._pending = np.ones(len(self._genomes), dtype=np.bool_)
         self._batch: int | None = None
@@ -172,7 +174,10 @@ class GeneticAlgorithm(Optimizer):
         if batch != self._batch:
             self._batch = batch
             self._pending[:] = True
-        return torch.from_numpy(self._genomes[self._pending]).to(self._like)
+        asked = np.flatnonzero(self._pending)
+        staged = staging(len(asked), self._like)
+        _copy_rows(self._genomes, asked, staged.numpy())
+        return deliver(staged, self._like)
 
     def tell(self, population: Tensor, evaluation: Evaluation) -> None:
         """Take the losses of the individuals last asked for."""
@@ -184,14 +189,18 @@ class GeneticAlgorithm(Optimizer):
         """Put the next generation in place of this one; what is copied unchanged keeps its loss."""
         elites, parents = self._select()
         rows = np.concatenate([elites, parents])
-        genomes = self._genomes[rows]
+        old, genomes = self._genomes, self._next
+        _copy_rows(old, rows, genomes)
         offspring = genomes[len(elites) :]
-        self._cross(offspring)
-        self._mutate(offspring)
-        offspring[...] = self._admissible(self._project(offspring))
-        old = self._genomes
-        self._pending = np.array([not np.array_equal(genomes[i], old[row]) for i, row in enumerate(rows)])
-        self._genomes, self._loss = genomes, self._loss[rows]
+        touched = np.zeros(len(rows), dtype=np.bool_)
+        touched[len(elites) :] = self._cross(offspring) | self._mutate(offspring)
+        if self.options.project_neutral or self._box is not None:
+            offspring[...] = self._admissible(self._project(offspring))
+            touched[len(elites) :] = True
+        self._pending = touched
+        for row in np.flatnonzero(touched):
+            self._pending[row] = _differ(genomes[row], old[rows[row]])
+        self._genomes, self._next, self._loss = genomes, old, self._loss[rows]
 
     def _select(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of the elites, and of one parent for each of the other places."""
@@ -204,23 +213,24 @@ class GeneticAlgorithm(Optimizer):
             parents = self._toolbox.select(candidates, len(candidates) - len(elites))
         return _rows(elites), _rows(parents)
 
-    def _cross(self, offspring: NDArray[Any]) -> None:
-        """Cross neighbouring rows in pairs, in place; an odd last row has no partner."""
+    def _cross(self, offspring: NDArray[Any]) -> NDArray[np.bool_]:
+        """Cross neighbouring rows in pairs, in place; an odd last row has no partner. Which rows were crossed."""
         count = len(offspring) // 2
         first, second = offspring[: 2 * count : 2], offspring[1 : 2 * count : 2]
         chosen = self.generator.random(count) < self.options.crossover_probability
-        one, other = first[chosen], second[chosen]
-        self._toolbox.mate(one, other)
-        first[chosen], second[chosen] = one, other
+        self._toolbox.mate(first, second, rows=None if chosen.all() else np.flatnonzero(chosen))
+        crossed = np.zeros(len(offspring), dtype=np.bool_)
+        crossed[: 2 * count] = np.repeat(chosen, 2)
+        return crossed
 
-    def _mutate(self, offspring: NDArray[Any]) -> None:
+    def _mutate(self, offspring: NDArray[Any]) -> NDArray[np.bool_]:
+        """Mutate, in place; which rows were mutated."""
         if self.options.mutation_probability >= 1:
             self._toolbox.mutate(offspring)
-            return
-        chosen = self.generator.random(len(offspring)) < self.options.mutation_probability
-        mutants = offspring[chosen]
-        self._toolbox.mutate(mutants)
-        offspring[chosen] = mutants
+            return np.ones(len(offspring), dtype=np.bool_)
+        chosen: NDArray[np.bool_] = self.generator.random(len(offspring)) < self.options.mutation_probability
+        self._toolbox.mutate(offspring, rows=np.flatnonzero(chosen))
+        return chosen
 
     def _project(self, genomes: NDArray[Any]) -> NDArray[Any]:
         """`(N, D)` with neutral rows at their length, if that is asked for."""
@@ -246,6 +256,7 @@ class GeneticAlgorithm(Optimizer):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
         self._genomes = np.array(state["genomes"])
+        self._next = np.empty_like(self._genomes)
         self._loss = np.array(state["loss"])
         self._pending = np.array(state["pending"])
         self._batch = state["batch"]
@@ -262,3 +273,14 @@ def _truncation(candidates: list[_Candidate], count: int, share: float) -> list[
 
 def _rows(candidates: list[_Candidate]) -> NDArray[np.intp]:
     return np.array([candidate.row for candidate in candidates], dtype=np.intp)
+
+
+def _copy_rows(genomes: NDArray[Any], rows: NDArray[np.intp], out: NDArray[Any]) -> None:
+    """Copy `genomes[rows]` to `out`; numpy would first make an array of its own, were it to check the indices."""
+    np.take(genomes, rows, axis=0, out=out, mode="clip")
+
+
+def _differ(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two `(D,)` genomes differ; most do among their first genes."""
+    few = 64
+    return not (np.array_equal(one[:few], other[:few]) and np.array_equal(one[few:], other[few:]))

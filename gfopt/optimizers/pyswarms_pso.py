@@ -1,18 +1,25 @@
-"""Particle swarms by pyswarms' backend, which gives bit for bit the steps of its own `optimize()`."""
+"""Particle swarms by pyswarms' backend, which gives bit for bit the steps of its own `optimize()`.
+
+Small swarms move by pyswarms' own operators. From `LARGE` genes on a compiled pass does the same to the same random
+numbers, without their dozen temporaries of the swarm's size; pyswarms still decides who follows whom and what happens
+at the border.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from gfopt.errors import expectation
+from gfopt.optimizers._nearest import nearest
 from gfopt.optimizers._pyswarms import backend, handlers, quiet, topology
+from gfopt.optimizers._pyswarms_options import LocalBestOptions, SwarmOptions
+from gfopt.optimizers._transfer import deliver, staging
 from gfopt.optimizers.base import Optimizer, Options
 from gfopt.optimizers.neutral import project, tangential
 from gfopt.rng import GlobalStreams
@@ -20,46 +27,17 @@ from gfopt.types import Evaluation
 
 # Stands for +inf: a swarm whose costs are all infinite has no best position and pyswarms fails.
 _WORST = float(np.finfo(np.float64).max)
-
-
-class SwarmOptions(Options):
-    """Options of both swarms.
-
-    Attributes:
-        particles: size of the swarm.
-        inertia: share of the velocity that is kept (`w`).
-        cognitive: pull towards a particle's own best position (`c1`).
-        social: pull towards the best position of its neighbourhood (`c2`).
-        velocity_clamp: highest speed of a gene in units of its scale; the first velocities are uniform in
-            that range. `None` is pyswarms' own default: no limit, and first velocities uniform in `[0, 1)`.
-        bounds_radius: half width of the box of admissible positions, in units of scale, around the mean of
-            the start rows; `None`: no box beside the problem's own bounds.
-        boundary: what happens to a gene that leaves the box: `nearest` puts it on the border, `reflective`
-            mirrors it, `periodic` lets it come in on the other side.
-        project_neutral: keep the rows of weights in front of a normalization, whose length changes no output, at
-            the length of the initialization: after every move positions are brought back to it, and velocities
-            lose the part that only changes it. The best positions are copies of such positions. Choose a smaller
-            `velocity_clamp`: no growth anneals the steps (see `gfopt.optimizers.neutral`). The box prevails.
-
-    The defaults of `inertia`, `cognitive` and `social` are the constriction coefficients of Clerc and
-    Kennedy 2002.
-    """
-
-    particles: int = Field(32, ge=2)
-    inertia: float = Field(0.729, ge=0, lt=1)
-    cognitive: float = Field(1.494, ge=0)
-    social: float = Field(1.494, ge=0)
-    velocity_clamp: float | None = Field(1.0, gt=0)
-    bounds_radius: float | None = Field(None, gt=0)
-    boundary: Literal["nearest", "reflective", "periodic"] = "nearest"
-    project_neutral: bool = False
+# Genes `P D` from which compiled code pays for being loaded. The steps are the same on either side of it.
+LARGE = 2**16
 
 
 class ParticleSwarm(Optimizer):
     """What the swarms have in common; a class below says who is whose neighbour.
 
-    One `tell` is one iteration of pyswarms' `optimize()`. Costs of another batch do not compare, so on a new
-    batch the personal bests are asked again beside the positions: `2 P` rows, all of them charged.
+    One `tell` is one iteration of pyswarms' `optimize()`, which keeps a history of every position and velocity; this
+    keeps none. Positions have the dtype of the start; velocities and random numbers are float64, as in pyswarms.
+    Costs of another batch do not compare, so on a new batch the personal bests are asked again beside the positions:
+    `2 P` rows, all of them charged.
 
     References: Kennedy and Eberhart 1995; Clerc and Kennedy 2002, IEEE Trans. Evol. Comput. 6(1).
     """
@@ -79,7 +57,7 @@ class ParticleSwarm(Optimizer):
 
     def _initialize(self, start: Tensor) -> None:
         options = self.options
-        self._like = start.new_empty(0)
+        self._like = start.new_empty((0, start.shape[1]))
         self._asked: int | None = None
         self._batch: int | None = None
         position = start.cpu().numpy()
@@ -100,7 +78,11 @@ class ParticleSwarm(Optimizer):
             with self._streams.active():
                 # As pyswarms' constructors do: they make their swarm twice and keep the second.
                 self._swarm = [self._make_swarm(position) for _ in range(2)][1]
+        # The arrays change in place: the swarm's and its bests are one object as pyswarms makes them.
+        self._swarm.pbest_pos = position.copy()
         self._swarm.pbest_cost = np.full(len(position), np.inf)
+        self._leaders = np.zeros(len(position), dtype=np.intp)
+        self._move = self._move_compiled if position.size >= LARGE else self._move_by_pyswarms
         self._project()
 
     def _make_box(self, position: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -131,31 +113,83 @@ class ParticleSwarm(Optimizer):
         """The `P` positions; on a new batch the `P` personal bests behind them."""
         swarm, self._asked = self._swarm, batch
         stale = self._batch is not None and batch != self._batch
-        rows = np.concatenate([swarm.position, swarm.pbest_pos]) if stale else swarm.position.copy()
-        return torch.from_numpy(rows).to(self._like)
+        rows = [swarm.position, swarm.pbest_pos] if stale else [swarm.position]
+        staged = staging(len(rows) * swarm.n_particles, self._like)
+        np.concatenate(rows, out=staged.numpy())
+        return deliver(staged, self._like)
 
     def tell(self, population: Tensor, evaluation: Evaluation) -> None:
         """Update the personal and neighbourhood bests, and move."""
         del population
         swarm = self._swarm
         cost = np.minimum(evaluation.loss.detach().cpu().numpy().astype(np.float64), _WORST)
-        swarm.current_cost, again = cost[: swarm.n_particles], cost[swarm.n_particles :]
+        current, again = cost[: swarm.n_particles], cost[swarm.n_particles :]
         if len(again):
             swarm.pbest_cost, swarm.best_cost = again, np.inf
         self._batch = self._asked
-        swarm.pbest_pos, swarm.pbest_cost = backend.compute_pbest(swarm)
-        swarm.best_pos, swarm.best_cost = self._topology.compute_gbest(swarm, **self.neighbourhood())
+        better = np.flatnonzero(current < swarm.pbest_cost)
+        swarm.pbest_pos[better] = swarm.position[better]
+        swarm.pbest_cost[better] = current[better]
+        self._follow()
         # Coefficients outside the region of stability let a swarm explode: that is data, not a warning.
-        with self._streams.active(), np.errstate(over="ignore", invalid="ignore"):
-            swarm.velocity = self._topology.compute_velocity(swarm, self._clamp, self._velocity_handler, self._box)
-            swarm.position = self._topology.compute_position(swarm, self._box, self._boundary_handler)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._move()
         self._bring_back_the_lost()
         self._project()
+
+    def _follow(self) -> None:
+        """Let pyswarms' topology name the leaders, by their index where it would copy their positions.
+
+        A leader of a star keeps leading until a lower cost is found, its own or another's: its best position is the
+        one that pyswarms remembers.
+        """
+        swarm = self._swarm
+        seen = SimpleNamespace(
+            position=swarm.position,
+            n_particles=swarm.n_particles,
+            pbest_cost=swarm.pbest_cost,
+            pbest_pos=np.arange(swarm.n_particles),
+            best_cost=swarm.best_cost,
+            best_pos=self._leaders,
+        )
+        leaders, swarm.best_cost = self._topology.compute_gbest(seen, **self.neighbourhood())
+        self._leaders = np.array(np.broadcast_to(leaders, self._leaders.shape))
+
+    def _move_by_pyswarms(self) -> None:
+        swarm = self._swarm
+        swarm.best_pos = swarm.pbest_pos[self._leaders]
+        with self._streams.active():
+            swarm.velocity = self._topology.compute_velocity(swarm, self._clamp, self._velocity_handler, self._box)
+            swarm.position = self._topology.compute_position(swarm, self._box, self._boundary_handler)
+
+    def _move_compiled(self) -> None:
+        # numba takes as long to import as many a small run.
+        from gfopt.optimizers import _pyswarms_kernel as kernel
+
+        swarm, options, state = self._swarm, self.options, self._streams.state_dict()
+        fastest = np.full(swarm.dimensions, np.inf) if self._clamp is None else self._clamp[1]
+        twister = state["numpy"]
+        twister["pos"] = 2 * kernel.move(
+            swarm.position,
+            swarm.velocity,
+            swarm.pbest_pos,
+            self._leaders,
+            options.inertia,
+            (options.cognitive, options.social),
+            fastest,
+            twister["key"],
+            twister["pos"] // 2,
+        )
+        self._streams.load_state_dict(state)
+        if self._box is not None:
+            step = max(1, LARGE // swarm.dimensions)
+            for rows in (swarm.position[at : at + step] for at in range(0, swarm.n_particles, step)):
+                rows[...] = self._boundary_handler(rows, self._box)
 
     def _bring_back_the_lost(self) -> None:
         """A particle that left the range of numbers starts again, at rest, from its personal best."""
         swarm = self._swarm
-        lost = ~np.isfinite(swarm.position).all(axis=1)
+        lost = np.array([not np.isfinite(row).all() for row in swarm.position])
         if lost.any():
             swarm.position[lost] = swarm.pbest_pos[lost]
             swarm.velocity[lost] = 0
@@ -177,6 +211,7 @@ class ParticleSwarm(Optimizer):
         arrays = {name: np.array(getattr(swarm, name)) for name in _ARRAYS}
         return {
             **arrays,
+            "leaders": np.array(self._leaders),
             "best_cost": float(swarm.best_cost),
             "batch": self._batch,
             "streams": self._streams.state_dict(),
@@ -186,13 +221,14 @@ class ParticleSwarm(Optimizer):
         """Continue exactly where `state_dict` was taken."""
         for name in _ARRAYS:
             setattr(self._swarm, name, np.array(state[name]))
+        self._leaders = np.array(state["leaders"])
         # numpy's number, not Python's: pyswarms' arithmetic is on the former.
         self._swarm.best_cost = np.float64(state["best_cost"])
         self._batch = state["batch"]
         self._streams.load_state_dict(state["streams"])
 
 
-_ARRAYS = ("position", "velocity", "pbest_pos", "pbest_cost", "best_pos")
+_ARRAYS = ("position", "velocity", "pbest_pos", "pbest_cost")
 
 
 class GlobalBest(ParticleSwarm):
@@ -202,30 +238,10 @@ class GlobalBest(ParticleSwarm):
     topology_class = topology.Star
 
 
-class LocalBestOptions(SwarmOptions):
-    """Options of `pyswarms-lbest`.
-
-    Attributes:
-        neighbors: how many of the nearest particles, itself among them, a particle follows (`k`); `None` is a
-            quarter of the swarm, at least 2.
-        norm: 1 for the sum of absolute differences as the distance, 2 for the Euclidean one (`p`).
-    """
-
-    neighbors: int | None = Field(None, ge=1)
-    norm: Literal[1, 2] = 2
-
-    @model_validator(mode="after")
-    def _enough_particles(self) -> LocalBestOptions:
-        if self.neighbors is not None and self.neighbors > self.particles:
-            limit = f"at most the number of particles, {self.particles}"
-            raise ValueError("neighbors: " + expectation(limit, self.neighbors))
-        return self
-
-
 class LocalBest(ParticleSwarm):
-    """A particle's neighbours are the nearest ones at the time: pyswarms' ring, a k-d tree in `D` dimensions.
+    """A particle's neighbours are the nearest ones at the time: pyswarms' ring, by distance in `D` dimensions.
 
-    Building and asking that tree is most of its own cost.
+    Small swarms look them up in pyswarms' k-d tree, large ones in a matrix of all distances; they are the same.
     """
 
     options_class = LocalBestOptions
@@ -236,3 +252,14 @@ class LocalBest(ParticleSwarm):
         """How many neighbours by which distance."""
         options = self.options
         return {"k": options.neighbors or max(2, options.particles // 4), "p": options.norm}
+
+    def _follow(self) -> None:
+        position, asked = self._swarm.position, self.neighbourhood()
+        with np.errstate(over="ignore"):
+            exploded = not np.isfinite(np.square(position, dtype=np.float64).sum())
+        if position.size >= LARGE or exploded:  # pyswarms fails where a distance is infinite
+            # Neighbours that a static ring has are not looked for again.
+            self._topology.static = True
+            found = nearest(position, asked["k"], asked["p"])
+            self._topology.neighbor_idx = found[:, 0] if asked["k"] == 1 else found
+        super()._follow()

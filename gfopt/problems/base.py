@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from gfopt.problems.requests import Request
 from gfopt.types import Evaluation, Group
 
 
@@ -58,6 +60,18 @@ class Problem(ABC):
             NotDifferentiableError: if a gradient is asked of a problem that has none.
         """
 
+    def evaluate_together(self, requests: Sequence[Request]) -> list[Evaluation]:
+        """What `evaluate` gives for each request, in their order.
+
+        A problem overrides it where the requests of several runs cost less as one computation. What a request gets
+        may not depend on which others stand beside it: losses are those of `evaluate`; gradients, and the losses of
+        rows that `evaluate` would have computed alone, may differ from them by rounding.
+
+        Raises:
+            Whatever `evaluate` raises; for which request is not said.
+        """
+        return [self.evaluate(r.population, r.step, seed=r.seed, gradient=r.gradient) for r in requests]
+
     @abstractmethod
     def score(self, parameters: Tensor, split: str = "test") -> dict[str, float]:
         """Metrics of one `(D,)` vector on `train`, `validation` or `test`; empty where there is no such split."""
@@ -66,6 +80,9 @@ class Problem(ABC):
         """Identity of the rows of minibatch `step`; constant with a full batch."""
         del step
         return 0
+
+    def ready(self, *, gradient: bool = False) -> None:  # noqa: B027 - most have nothing to load
+        """Load or compile what the first evaluation would wait for, with a gradient or without."""
 
     def probe(self, population: Tensor) -> Evaluation:
         """Reported losses of `(P, D)` rows on fixed rows, so that values of different steps compare."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gfopt.data.dataset import Dataset
+from gfopt.engine.criterion import Kind
 from gfopt.errors import ConfigError, ShapeError, expectation
 
 CLASSIFICATION = frozenset({"classification"})
@@ -32,6 +33,7 @@ class Loss(ABC):
         per_sample: whether it is a mean over samples, so that minibatches estimate it without bias.
         accepts_weight: whether samples may be weighted.
         sequences: whether it takes data with a target at every step.
+        compiled: the name that the engine's compiled code has for it, empty where it has none.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Loss(ABC):
     per_sample: bool = True
     accepts_weight: bool = True
     sequences: bool = False
+    compiled: ClassVar[Kind] = ""
 
     def check(self, dataset: Dataset) -> None:
         """Refuse a data set that the loss says nothing about.

@@ -26,6 +26,7 @@ class CrossEntropy(SampleLoss):
     name = "cross_entropy"
     tasks = CLASSIFICATION
     sequences = True
+    compiled = "cross_entropy"
 
     def targets(self, y: np.ndarray, dtype: torch.dtype) -> Tensor:
         """`(N,)` or `(N, T)` int64 class indices."""
@@ -78,6 +79,7 @@ class MeanSquaredError(SampleLoss):
     name = "mse"
     tasks = REGRESSION
     sequences = True
+    compiled = "squared_error"
 
     def targets(self, y: np.ndarray, dtype: torch.dtype) -> Tensor:
         """`(N, K)` or `(N, T, K)` values."""

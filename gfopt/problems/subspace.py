@@ -128,6 +128,9 @@ class SubspaceProblem(Problem):
         """
         return self.problem.probe(self._members(population))
 
+    def ready(self, *, gradient: bool = False) -> None:  # noqa: D102 - as in the contract
+        self.problem.ready(gradient=gradient)
+
     def batch(self, step: int) -> int:
         """As of the other problem."""
         return self.problem.batch(step)

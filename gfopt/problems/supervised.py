@@ -21,9 +21,10 @@ from gfopt.engine import (
     statistics_layers,
 )
 from gfopt.engine.batchnorm import has_statistics
-from gfopt.engine.dropout import DROPOUT_MASKS, give_members_masks, still
+from gfopt.engine.criterion import Criterion
+from gfopt.engine.device import full_precision, resolve_precision
+from gfopt.engine.dropout import DROPOUT_MASKS, drops, give_members_masks, still
 from gfopt.engine.parametrizations import settle
-from gfopt.engine.population import Criterion
 from gfopt.errors import (
     NotDifferentiableError,
     ShapeError,
@@ -43,6 +44,7 @@ from gfopt.problems.checks import check_outputs, checked_batch_size, checked_bn_
 from gfopt.problems.losses import CallableLoss, Loss
 from gfopt.problems.metrics import metrics
 from gfopt.problems.parts import Network, as_network, loss_weights, objective_losses, template_of
+from gfopt.problems.requests import Request, in_parts
 from gfopt.rng import derive, generator
 from gfopt.types import Evaluation
 
@@ -51,6 +53,7 @@ PROBE_ROWS = 1024  # training rows that the incumbent is judged on
 REFERENCE_ROWS = 128  # rows that give the statistics of `bn_mode="reference"`
 CALIBRATION_ROWS = 10_000  # training rows that re-estimate the winner's BatchNorm statistics, in one exact pass
 COST_ROWS = 256  # rows on which the operations of one sample are counted
+TOGETHER_ENTRIES = 2**26  # numbers in the populations, or data, of runs evaluated as one; more would save no time
 SCORE_ROWS = 8192  # rows of a held-out split that run through the network at once
 
 
@@ -68,6 +71,9 @@ class SupervisedProblem(Problem):
         batch_size: rows per evaluation; `None` means the whole training set.
         device: `auto`, `cpu` or `cuda`.
         dtype: `float32` or `float64`.
+        precision: of float32 matrix products and convolutions on a GPU while training: `full`; `tf32`, faster, with a
+            relative error of a product of about 5e-4; or `bf16`, faster still, about 4e-3, recurrent layers excepted.
+            The reported loss and the scores are computed in full precision.
         batch_order: `shuffled` anew in every epoch, or `sorted` by target and always the same: class by class, the
             worst case for batch statistics.
         dropout: `shared` drops the same units of every member (common random numbers, so that members differ by their
@@ -97,6 +103,7 @@ class SupervisedProblem(Problem):
         dropout: str = "shared",
         device: str = "auto",
         dtype: str = "float32",
+        precision: str = "full",
         bn_mode: str = "batch",
         sample_weight: np.ndarray | Sequence[float] | None = None,
         importance: Mapping[str, Any] | ImportanceOptions | None = None,
@@ -104,6 +111,7 @@ class SupervisedProblem(Problem):
     ) -> None:
         self.device = resolve_device(device)
         self.dtype = resolve_dtype(dtype)
+        self.precision = resolve_precision(precision, self.device, self.dtype)
         self.dataset = load_dataset(dataset) if isinstance(dataset, str) else dataset
         self.loss, self.surrogate = objective_losses(loss, objective)
         for part in {id(self.loss): self.loss, id(self.surrogate): self.surrogate}.values():
@@ -142,6 +150,9 @@ class SupervisedProblem(Problem):
                 vectors[row] = self.layout.flatten(module)
         return vectors
 
+    def ready(self, *, gradient: bool = False) -> None:  # noqa: D102 - as in the contract
+        self._engine.ready(gradient=gradient)
+
     def batch(self, step: int) -> int:  # noqa: D102 - as in the contract
         return 0 if self.batch_size is None else step
 
@@ -163,6 +174,47 @@ class SupervisedProblem(Problem):
         values, gradients = self._engine.gradients(population, inputs, criterion, seed=mask)
         return Evaluation(values, gradients, len(inputs), self.batch(step))
 
+    def evaluate_together(self, requests: Sequence[Request]) -> list[Evaluation]:
+        """What `evaluate` gives for each request, the members of all of them side by side, each on its own rows."""
+        if drops(self._engine.module):  # masks are drawn for a population by itself
+            return super().evaluate_together(requests)
+        found: dict[int, Evaluation] = {}
+        for places in in_parts(requests, TOGETHER_ENTRIES // max(self.dim, self._x[: self.batch_size].numel())):
+            mine = [requests[place] for place in places]
+            losses, gradients, samples = self._side_by_side(mine)
+            first = 0
+            for place, request in zip(places, mine, strict=True):
+                own = slice(first, first + len(request.population))
+                gradient = None if gradients is None else gradients[own]
+                found[place] = Evaluation(losses[own], gradient, samples, self.batch(request.step))
+                first = own.stop
+        return [found[place] for place in range(len(requests))]
+
+    def _side_by_side(self, requests: Sequence[Request]) -> tuple[Tensor, Tensor | None, int]:
+        """Losses, gradients and the rows that each member saw, of the members of all requests one after the other."""
+        gradient = requests[0].gradient
+        population = torch.cat([self._checked(request.population) for request in requests])
+        # A row alone would be computed another way, and its rounding tell whether other runs are still there.
+        alone = len(population) == 1
+        if self.batch_size is None:
+            whole = self.evaluate(population.expand(2, -1) if alone else population, gradient=gradient)
+            return whole.loss, whole.gradient, whole.samples
+        if gradient and not self.differentiable:
+            raise NotDifferentiableError(self.why_no_gradient())
+        members = [len(request.population) for request in requests]
+        rows = [self._rows(request.step, request.seed) for request in requests]
+        inputs = torch.stack([self._with_reference(self._x[mine]) for mine in rows])
+        criteria = [self._criterion(self.surrogate if gradient else self.loss, mine) for mine in rows]
+        seeds = [0] * len(requests)  # of masks, of which there are none
+        if not gradient:
+            losses = self._engine.losses_of_streams(population, inputs, criteria, members, seeds)
+            return losses, None, inputs.shape[1]
+        stream = [place for place, count in enumerate(members) for _ in range(count)] * (2 if alone else 1)
+        each = [criteria[place] for place in stream]
+        pair = population.expand(2, -1) if alone else population
+        losses, gradients = self._engine.gradients_of_streams(pair, inputs[stream], each, [0] * len(stream))
+        return losses, gradients, inputs.shape[1]
+
     def probe(self, population: Tensor) -> Evaluation:
         """Reported losses on up to 1024 fixed training rows, with dropout off."""
         inputs = self._with_reference(self._x[self._probe_rows])
@@ -179,7 +231,7 @@ class SupervisedProblem(Problem):
         module = self._scoring_module(parameters)
         inputs = torch.as_tensor(np.array(x), dtype=self.dtype)
         targets = self.loss.targets(np.array(y), self.dtype)
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(self.device):
             outputs = torch.cat([module(part.to(self.device)).cpu() for part in torch.split(inputs, SCORE_ROWS)])
             weight = self._validation_weight if split == "validation" else None
             value = float(torch.as_tensor(self.loss(outputs, targets, weight)))
@@ -201,10 +253,11 @@ class SupervisedProblem(Problem):
     def _fill(self, module: nn.Module, parameters: Tensor) -> nn.Module:
         self.layout.assign(module, self._checked(parameters.reshape(1, -1))[0])
         settle(module)
-        if self.bn_mode == "batch":
-            calibrate(module, self._x[:CALIBRATION_ROWS])
-        elif self.bn_mode == "reference":
-            calibrate(module, self._reference)
+        with full_precision(self.device):
+            if self.bn_mode == "batch":
+                calibrate(module, self._x[:CALIBRATION_ROWS])
+            elif self.bn_mode == "reference":
+                calibrate(module, self._reference)
         return module.eval()
 
     def why_no_gradient(self) -> str:
@@ -269,7 +322,8 @@ class SupervisedProblem(Problem):
         if self._masks == "member":
             give_members_masks(module)
         size = self.batch_size or len(self._x)
-        self._engine = PopulationEngine(module, self.layout, self._with_reference(self._x[:size]))
+        example = self._with_reference(self._x[:size])
+        self._engine = PopulationEngine(module, self.layout, example, precision=self.precision)
         quiet = copy.deepcopy(module)
         still(quiet)
         rows = self._with_reference(self._x[self._probe_rows])
@@ -304,18 +358,13 @@ class SupervisedProblem(Problem):
         return torch.cat([self._reference, inputs]) if self._ahead else inputs
 
     def _criterion(self, loss: Loss, rows: Tensor | None) -> Criterion:
-        """From `(..., B, C)` or `(..., B, T, C)` outputs to `(...)` losses; reference rows in front are left out."""
+        """The loss on these rows, of `(..., B, C)` or `(..., B, T, C)` outputs; reference rows do not count."""
         targets, weight = self._targets[id(loss)], self._weight
         if rows is not None:
             targets, weight = targets[rows], None if weight is None else weight[rows]
-
-        rows_axis = -2 if self.dataset.steps is None else -3
-
-        def criterion(outputs: Tensor) -> Tensor:
-            count = outputs.shape[rows_axis] - self._ahead
-            return loss(outputs.narrow(rows_axis, self._ahead, count) if self._ahead else outputs, targets, weight)
-
-        return criterion
+        if self.dataset.steps is not None:
+            return Criterion(loss, targets, weight, self._ahead, axis=-3)
+        return Criterion(loss, targets, weight, self._ahead, loss.compiled)
 
     def _scoring_module(self, parameters: Tensor) -> nn.Module:
         """What `module(parameters)` gives, in one module that is used again and again; kept for the same vector."""

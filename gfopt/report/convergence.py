@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gfopt import analysis
-from gfopt.analysis.frames import arms
+from gfopt.analysis.frames import AXES, arms, comparable
 from gfopt.analysis.wording import AXIS_WORDS, metric_words
 from gfopt.report import captions, figures
 from gfopt.report.style import Look
@@ -43,9 +43,8 @@ class Convergence:
 def convergence(runs: pd.DataFrame, curves: pd.DataFrame, looks: Mapping[str, Look]) -> Convergence | None:
     """Figures of the median curves with their captions; `None` where nothing was logged."""
     cells = analysis.split_cells(runs)
-    axes = {
-        axis: AXIS_WORDS[axis] for axis in ("forward_equivalents", "evaluations", "seconds") if axis in curves.columns
-    }
+    known = [axis for axis in AXES if axis in curves.columns]
+    axes = {axis: AXIS_WORDS[axis] for axis in known if any(comparable(rows, axis) for _, rows in cells)}
     metrics = _metrics(runs, curves)
     number = sum(len(arms(rows)) for _, rows in cells) * len(axes) * len(metrics)
     if not number or curves.empty:
@@ -55,9 +54,11 @@ def convergence(runs: pd.DataFrame, curves: pd.DataFrame, looks: Mapping[str, Lo
     specs: dict[str, Any] = {}
     for metric in metrics:
         for axis in axes:
-            table = analysis.curve_table(runs, curves, axis, metric, points=points)
+            shown = [(place, cell, rows) for place, (cell, rows) in enumerate(cells) if comparable(rows, axis)]
+            drawn = runs[runs["run"].isin([run for _, _, rows in shown for run in rows["run"]])]
+            table = analysis.curve_table(drawn, curves, axis, metric, points=points)
             every = analysis.step_curves(runs, curves, axis, metric)
-            for place, (cell, rows) in enumerate(cells):
+            for place, cell, rows in shown:
                 mine = table[table["cell"] == cell.label]
                 if np.isfinite(mine["median"].to_numpy(dtype=float)).any():
                     singles = _singles(rows, every) if single_runs else {}

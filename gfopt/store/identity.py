@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 # Runs made under other values of these do not compare with the folder's.
-FIXED = ("name", "seed", "budget", "threads", "dtype", "device", "diagnostics")
+FIXED = ("name", "seed", "budget", "threads", "dtype", "device", "diagnostics", "batch_repeats")
 # Members may come and go; one that stays under its name must stay what it is.
 NAMED = ("problems", "optimizers")
 

@@ -103,6 +103,7 @@ def _supervised(config: SupervisedConfig, dataset: Dataset, dtype: str, device: 
         batch_size=config.batch_size,
         device=device,
         dtype=dtype,
+        precision=config.precision,
         batch_order=config.batch_order,
         dropout=config.dropout,
         bn_mode=config.bn_mode,

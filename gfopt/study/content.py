@@ -58,6 +58,18 @@ def describe(value: Any) -> Any:
     return {"python": _name(value), "hash": content_hash(value)}
 
 
+def without_folders(dataset: Any) -> Any:
+    """What a study says about a data set, in grids too, with the names of files in place of their paths."""
+    if isinstance(dataset, list):
+        return [without_folders(item) for item in dataset]
+    if not isinstance(dataset, dict):
+        return dataset
+    shorter = {key: without_folders(value) for key, value in dataset.items()}
+    if isinstance(dataset.get("path"), str):
+        shorter["path"] = Path(dataset["path"]).name
+    return shorter
+
+
 def content_hash(value: Any) -> str:
     """16 hexadecimal digits that differ where two objects do or hold something else."""
     return _short(_Walk().of(value).digest())

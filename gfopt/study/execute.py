@@ -1,12 +1,13 @@
-"""What happens in a worker: one run from its spec to its files."""
+"""What happens in a worker: one run, or the repeats of a cell together, from its spec to its files."""
 
 from __future__ import annotations
 
 import json
 import traceback
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,8 +16,10 @@ import numpy as np
 from gfopt.data import Dataset, ImportanceWarning
 from gfopt.diagnostics.recorder import Recorder
 from gfopt.errors import SlowPathWarning
+from gfopt.lockstep import run_together
+from gfopt.loop import Loop, Outcome
 from gfopt.problems import FunctionProblem, Problem, SubspaceProblem, SupervisedProblem
-from gfopt.run import Run, train
+from gfopt.run import Run, finished, make_loop
 from gfopt.store import ResultsFolder
 from gfopt.study.build import build_problem
 from gfopt.study.executors import thread_limit
@@ -39,48 +42,125 @@ def execute(spec: RunSpec, dataset: Dataset | None, folder: Path, workers: int, 
         workers: how many runs shared the machine, for the record.
         beat: file to write the share of the budget spent to, at each logged point.
     """
-    store = ResultsFolder(folder)
     try:
-        with thread_limit(spec.threads), warnings.catch_warnings():
-            for said in (SlowPathWarning, ImportanceWarning):  # when the study was prepared
-                warnings.simplefilter("ignore", said)
+        with _surroundings(spec):
             problem = build_problem(spec.problem, dataset, dtype=spec.dtype, device=spec.device)
-            recorder = Recorder(problem, spec.diagnostics)
-            run = train(
-                problem,
-                spec.optimizer.kind,
-                cast("Options", spec.optimizer.options),
-                spec.problem.budget,
-                spec.streams(),
-                progress=_beat(beat),
-                observer=recorder,
-            )
-            arrays, metadata = _winner(spec, problem, run)
+            course = _Course.of(spec, problem, beat)
+            row, curve, arrays, metadata = course.results(course.loop.run(), workers)
     except Exception as error:  # noqa: BLE001 - whatever a user's network or loss raises is this run's result
-        row = failed(spec, Status.CRASHED, f"{type(error).__name__}: {error}", workers)
-        store.write_run(spec.key, {**row, "error": {"traceback": traceback.format_exc()}}, [], {}, {})
-        return Status.CRASHED.value
-    row = {
-        **spec.identity(),
-        "workers": workers,
-        "status": run.status.value,
-        "stop_reason": "" if run.stop_reason is None else run.stop_reason.value,
-        "message": run.message,
-        "dim": problem.dim,
-        "n_redundant": getattr(problem, "n_redundant", 0),
-        "judged_by": problem.judged_by,
-        **_weighting(problem),
-        "backward_equivalents": problem.cost.backward_equivalents,
-        **asdict(run.ledger),
-        "loss": run.best_loss,
-        **run.scores,
-    }
-    curve = cast("list[Row]", run.curve.to_dict("records"))
-    described: Row = {**row, "spec": _spec(spec)}
-    if recorder.failures:
-        described["diagnostics_failed"] = recorder.failures
-    store.write_run(spec.key, described, curve, arrays, metadata, recorder.rows)
-    return run.status.value
+        return _store_crash(spec, error, folder, workers)
+    ResultsFolder(folder).write_run(spec.key, row, curve, arrays, metadata, course.recorder.rows)
+    return str(row["status"])
+
+
+def execute_together(
+    specs: Sequence[RunSpec], dataset: Dataset | None, folder: Path, workers: int, beats: Sequence[Path | None]
+) -> list[str]:
+    """Train repeats of one cell in lock step, and store each as soon as it has ended; the statuses.
+
+    Each repeat is a run of its own that crashes by itself; only what all need, as their problem, fails all of them.
+
+    Args:
+        specs: the runs, which differ in their repeat alone.
+        dataset: their data.
+        folder: the results folder.
+        workers: how many such tasks shared the machine, for the record.
+        beats: of each run, as in `execute`.
+    """
+    try:
+        with _surroundings(specs[0]):
+            problem = build_problem(specs[0].problem, dataset, dtype=specs[0].dtype, device=specs[0].device)
+    except Exception as error:  # noqa: BLE001 - as in `execute`
+        return [_store_crash(spec, error, folder, workers) for spec in specs]
+    statuses: dict[str, str] = {}
+    courses: list[_Course] = []
+    with _surroundings(specs[0]):
+        for spec, beat in zip(specs, beats, strict=True):
+            try:
+                courses.append(_Course.of(spec, problem, beat))
+            except Exception as error:  # noqa: BLE001 - as in `execute`
+                statuses[spec.key] = _store_crash(spec, error, folder, workers)
+        for place, ended in run_together([course.loop for course in courses]):
+            course = courses[place]
+            statuses[course.spec.key] = _store(course, ended, folder, workers)
+    return [statuses[spec.key] for spec in specs]
+
+
+@contextmanager
+def _surroundings(spec: RunSpec) -> Iterator[None]:
+    with thread_limit(spec.threads), warnings.catch_warnings():
+        for said in (SlowPathWarning, ImportanceWarning):  # when the study was prepared
+            warnings.simplefilter("ignore", said)
+        yield
+
+
+@dataclass(frozen=True)
+class _Course:
+    """A run with the recorder that looks on."""
+
+    spec: RunSpec
+    loop: Loop
+    recorder: Recorder
+
+    @classmethod
+    def of(cls, spec: RunSpec, problem: Problem, beat: Path | None) -> _Course:
+        """The run of a spec, not started."""
+        recorder = Recorder(problem, spec.diagnostics)
+        loop = make_loop(
+            problem,
+            spec.optimizer.kind,
+            cast("Options", spec.optimizer.options),
+            spec.problem.budget,
+            spec.streams(),
+            progress=_beat(beat),
+            observer=recorder,
+        )
+        return cls(spec, loop, recorder)
+
+    def results(self, outcome: Outcome, workers: int) -> tuple[Row, list[Row], dict[str, np.ndarray], dict[str, str]]:
+        """The run's description, its curve, and the winner with its metadata."""
+        spec, problem = self.spec, self.loop.problem
+        run = finished(self.loop, outcome)
+        arrays, metadata = _winner(spec, problem, run)
+        row = {
+            **spec.identity(),
+            "workers": workers,
+            "status": run.status.value,
+            "stop_reason": "" if run.stop_reason is None else run.stop_reason.value,
+            "message": run.message,
+            "dim": problem.dim,
+            "n_redundant": getattr(problem, "n_redundant", 0),
+            "judged_by": problem.judged_by,
+            **_weighting(problem),
+            "backward_equivalents": problem.cost.backward_equivalents,
+            **asdict(run.ledger),
+            "seconds_shared": run.seconds_shared,
+            "loss": run.best_loss,
+            **run.scores,
+            "spec": _spec(spec),
+        }
+        if self.recorder.failures:
+            row["diagnostics_failed"] = self.recorder.failures
+        return row, cast("list[Row]", run.curve.to_dict("records")), arrays, metadata
+
+
+def _store(course: _Course, ended: Outcome | Exception, folder: Path, workers: int) -> str:
+    """Write a run of several; the status that it ended with."""
+    try:
+        if isinstance(ended, Exception):
+            raise ended
+        row, curve, arrays, metadata = course.results(ended, workers)
+    except Exception as error:  # noqa: BLE001 - as in `execute`
+        return _store_crash(course.spec, error, folder, workers)
+    ResultsFolder(folder).write_run(course.spec.key, row, curve, arrays, metadata, course.recorder.rows)
+    return str(row["status"])
+
+
+def _store_crash(spec: RunSpec, error: Exception, folder: Path, workers: int) -> str:
+    row = failed(spec, Status.CRASHED, f"{type(error).__name__}: {error}", workers)
+    trace = "".join(traceback.format_exception(error))
+    ResultsFolder(folder).write_run(spec.key, {**row, "error": {"traceback": trace}}, [], {}, {})
+    return Status.CRASHED.value
 
 
 def _weighting(problem: Problem) -> Row:
@@ -98,6 +178,7 @@ def failed(spec: RunSpec, status: Status, message: str, workers: int) -> Row:
         "status": status.value,
         "stop_reason": "",
         "message": message,
+        "seconds_shared": spec.batch_repeats,
         "spec": _spec(spec),
     }
 

@@ -29,7 +29,9 @@ from gfopt.study.worker import Reply, Task
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PRELOAD = ("torch", "numpy", "pandas", "pyarrow.parquet", "safetensors.numpy", "yaml")
+PRELOAD = (
+    "torch", "numpy", "pandas", "pyarrow.parquet", "safetensors.numpy", "yaml", "gfopt.engine.fused.evaluator:ready",
+)  # fmt: skip
 
 
 class RunKilled(GfoptError, RuntimeError):
@@ -61,7 +63,7 @@ class LocalExecutor(ThreadPoolExecutor):
     Args:
         workers: slots, at least 1.
         timeout: wall-clock seconds after which a task is ended with `RunTimeout`; `None` is no limit.
-        preload: modules that the fork server imports once.
+        preload: modules that the fork server imports once, and functions of them that it calls, as `module:name`.
         fork: fork from the server; without it each task starts a fresh interpreter. By default on Linux only:
             what macOS' own libraries do at import does not survive a fork.
     """

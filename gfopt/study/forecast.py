@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gfopt.config import StudyConfig
 from gfopt.optimizers import optimizer_class
 from gfopt.problems import Problem
+from gfopt.problems.requests import Request
 from gfopt.study.executors import thread_limit
 
 TIMED_EVALUATIONS = 3
@@ -26,7 +27,7 @@ class Forecast:
         population: rows that the optimizer starts from.
         budget: limits in units of the ledger.
         steps: rounds of asking and telling that the budget allows, if every row is evaluated each time.
-        seconds: of evaluation in one run; the optimizer's own time is not in it.
+        seconds: of evaluation in one run, or its share where repeats train together; without the optimizer's own time.
     """
 
     problem: str
@@ -51,7 +52,7 @@ def forecast(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Forec
                 population = algorithm.population_size(optimizer.options)  # type: ignore[arg-type] # its own options
                 key = population, algorithm.needs_gradient
                 if key not in timed:
-                    timed[key] = _timed(problem, *key)
+                    timed[key] = _timed(problem, *key, together=config.repeats if config.batch_repeats else 1)
                 seconds, samples = timed[key]
                 limits = cell.budget.limits()
                 steps = _steps(problem, limits, population, samples, seconds, algorithm.needs_gradient)
@@ -70,15 +71,22 @@ def forecast(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Forec
     return rows
 
 
-def _timed(problem: Problem, population: int, gradient: bool) -> tuple[float, int]:
-    """Seconds of one evaluation, the fastest of three, and the rows of data that each member sees."""
+def _timed(problem: Problem, population: int, gradient: bool, *, together: int) -> tuple[float, int]:
+    """Seconds of one evaluation, the fastest of three, and the rows of data that each member sees.
+
+    Of `together` repeats that train in lock step, each has its share of a joint evaluation.
+    """
     rows = problem.initial(population, 0)
     fastest, samples = math.inf, 0
     for step in range(TIMED_EVALUATIONS):
         before = time.perf_counter()
-        samples = problem.evaluate(rows, step, gradient=gradient).samples
+        if together > 1:
+            requests = [Request(rows, step, seed, gradient) for seed in range(together)]
+            samples = problem.evaluate_together(requests)[0].samples
+        else:
+            samples = problem.evaluate(rows, step, gradient=gradient).samples
         fastest = min(fastest, time.perf_counter() - before)
-    return fastest, samples
+    return fastest / together, samples
 
 
 def _steps(

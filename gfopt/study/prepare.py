@@ -61,6 +61,7 @@ def prepare(config: StudyConfig, device: str | None) -> Prepared:
                 with located(f"optimizers.{optimizer.name}", f"problems.{cell.label}"):
                     check_gradient(problem, optimizer_class(optimizer.kind))
                     check_budget(problem, optimizer_class(optimizer.kind), cell.budget)
+                problem.ready(gradient=optimizer_class(optimizer.kind).needs_gradient)
             problems[cell.label] = problem
         prints = {label: "" if data is None else data.fingerprint() for label, data in datasets.items()}
         return Prepared(kind, list(run_specs(config, kind, prints)), datasets, problems)

@@ -53,7 +53,7 @@ class ForkServer:
     """A process that forks workers which need no imports any more; started by the first `fork`.
 
     Args:
-        preload: modules that it imports once.
+        preload: modules that it imports once, and functions of them that it calls, as `module:name`.
     """
 
     def __init__(self, preload: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class RunSpec:
         seed: the study's.
         device: `cpu` or `cuda`.
         diagnostics: what is measured along the run.
+        batch_repeats: whether it trains in lock step with the other repeats of its cell.
     """
 
     key: str
@@ -40,6 +41,12 @@ class RunSpec:
     dtype: str
     device: str
     diagnostics: tuple[str, ...] = kinds.DEFAULT
+    batch_repeats: bool = False
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        """What the repeats have in common: the names of problem and optimizer with their grid values."""
+        return self.problem.label, self.optimizer.name
 
     @property
     def title(self) -> str:
@@ -92,6 +99,8 @@ def run_specs(config: StudyConfig, device: str, fingerprints: Mapping[str, str])
             }
             if config.diagnostics != list(kinds.DEFAULT):  # a finished run cannot be measured again
                 determines["diagnostics"] = config.diagnostics
+            if config.batch_repeats:  # rounds gradients otherwise, and its seconds are no run's own
+                determines["batch_repeats"] = True
             yield RunSpec(
                 key=digest(canonical(determines)),
                 problem=problem,
@@ -102,7 +111,16 @@ def run_specs(config: StudyConfig, device: str, fingerprints: Mapping[str, str])
                 dtype=config.dtype,
                 device=device,
                 diagnostics=tuple(config.diagnostics),
+                batch_repeats=config.batch_repeats,
             )
+
+
+def tasks(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:
+    """What is handed to a worker at a time: a run, or the repeats of a cell where they train together."""
+    grouped: dict[object, list[RunSpec]] = {}
+    for spec in specs:
+        grouped.setdefault(spec.cell if spec.batch_repeats else spec.key, []).append(spec)
+    return list(grouped.values())
 
 
 def grid_columns(cell: ProblemCell) -> dict[str, Any]:
@@ -123,6 +141,8 @@ def definition(config: ProblemConfig) -> dict[str, Any]:
     described = {name: describe(getattr(config, name)) for name in type(config).model_fields if name in fields}
     if isinstance(described.get("dataset"), dict):
         described["dataset"].pop("path", None)
+    if described.get("precision") == "full":  # what runs were before there was another
+        del described["precision"]
     return described
 
 

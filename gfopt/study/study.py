@@ -19,13 +19,13 @@ from gfopt.optimizers import optimizer_class
 from gfopt.results import Results
 from gfopt.store import ResultsFolder, environment
 from gfopt.study.build import data_file, importable
-from gfopt.study.content import describe
+from gfopt.study.content import describe, without_folders
 from gfopt.study.diagnose import diagnose, starts_of_study, warn_of_failures
-from gfopt.study.execute import execute, failed
+from gfopt.study.execute import execute, execute_together, failed
 from gfopt.study.executors import LocalExecutor, RunKilled
 from gfopt.study.forecast import Forecast, forecast
 from gfopt.study.prepare import Prepared, prepare
-from gfopt.study.spec import RunSpec
+from gfopt.study.spec import RunSpec, tasks
 from gfopt.trace import Budget, Status
 
 POLL_SECONDS = 0.25  # how often a live display hears of running runs
@@ -149,8 +149,11 @@ class Study:
         """
         parts = self._parts(device)
         workers = workers if workers is not None else default_workers(parts.device)
-        algorithms = {optimizer_class(cell.kind).__module__ for cell in self.config.optimizer_cells}
-        executor = LocalExecutor(workers, preload=(*PRELOAD, *sorted(algorithms)))
+        algorithms = {optimizer_class(cell.kind) for cell in self.config.optimizer_cells}
+        preload = [*PRELOAD, *sorted({algorithm.__module__ for algorithm in algorithms})]
+        if any(algorithm.needs_gradient for algorithm in algorithms):
+            preload.append("gfopt.engine.fused.gradient:ready")
+        executor = LocalExecutor(workers, preload=preload)
         folder = ResultsFolder.create(
             out,
             self.description(),
@@ -174,7 +177,7 @@ class Study:
         described: dict[str, Any] = describe(self.config.resolved())
         for entry in described["problems"].values():
             if "dataset" in entry:
-                entry["dataset"] = _without_folders(entry["dataset"])
+                entry["dataset"] = without_folders(entry["dataset"])
         files = {cell.label: file for cell in self.config.problem_cells if (file := data_file(cell)) is not None}
         return {**described, "files": files} if files else described
 
@@ -244,36 +247,45 @@ class _Execution:
         done = {key: str(run["status"]) for key, run in self.folder.finished().items()}
         self.total, self.skipped = len(specs), sum(spec.key in done for spec in specs)
         self.statuses = {spec.key: done[spec.key] for spec in specs if spec.key in done}
-        waiting: dict[Future[str], RunSpec] = {}
-        missing = iter([spec for spec in specs if spec.key not in done])
+        waiting: dict[Future[Any], list[RunSpec]] = {}
+        missing = iter(tasks([spec for spec in specs if spec.key not in done]))
         self._tell({})
         # Only a few more than run at a time are handed over: a task holds its data set.
         self._refill(waiting, missing)
         while waiting:
             ready, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in ready:
-                spec = waiting.pop(future)
-                self.statuses[spec.key] = self._status(spec, future)
+                self.statuses |= self._ended(waiting.pop(future), future)
             self._refill(waiting, missing)
-            self._tell(self._beating(waiting.values()))
+            self._tell(self._beating(spec for task in waiting.values() for spec in task))
 
-    def _refill(self, waiting: dict[Future[str], RunSpec], missing: Iterator[RunSpec]) -> None:
-        while len(waiting) < 2 * self.workers and (spec := next(missing, None)) is not None:
-            data = self.prepared.datasets[spec.problem.label]
-            beat = self.beats / spec.key
-            waiting[self.executor.submit(execute, spec, data, self.folder.path, self.workers, beat)] = spec
+    def _refill(self, waiting: dict[Future[Any], list[RunSpec]], missing: Iterator[list[RunSpec]]) -> None:
+        while len(waiting) < 2 * self.workers and (task := next(missing, None)) is not None:
+            waiting[self._submit(task)] = task
 
-    def _status(self, spec: RunSpec, future: Future[str]) -> str:
+    def _submit(self, task: list[RunSpec]) -> Future[Any]:
+        data, path = self.prepared.datasets[task[0].problem.label], self.folder.path
+        beats = [self.beats / spec.key for spec in task]
+        if task[0].batch_repeats:
+            return self.executor.submit(execute_together, task, data, path, self.workers, beats)
+        return self.executor.submit(execute, task[0], data, path, self.workers, beats[0])
+
+    def _ended(self, task: list[RunSpec], future: Future[Any]) -> dict[str, str]:
+        """How the runs of a task ended, by key."""
         try:
-            return future.result()
+            found = future.result()
+            return dict(zip([s.key for s in task], found if task[0].batch_repeats else [found], strict=True))
         except RunKilled as error:
-            row = failed(spec, Status.KILLED, str(error), self.workers)
+            status, message = Status.KILLED, str(error)
         except StoreError:  # the folder takes no results any more, from no run
             raise
         except Exception as error:  # noqa: BLE001 - what a worker raised outside its run is that run's end, too
-            row = failed(spec, Status.CRASHED, f"{type(error).__name__}: {error}", self.workers)
-        self.folder.write_run(spec.key, row, [], {}, {})
-        return str(row["status"])
+            status, message = Status.CRASHED, f"{type(error).__name__}: {error}"
+        if len(task) > 1:  # nobody knows which of them it was
+            message += f" ({len(task)} repeats trained together in it)"
+        for spec in task:  # one that had finished by then stays as it is
+            self.folder.write_run(spec.key, failed(spec, status, message, self.workers), [], {}, {})
+        return {spec.key: str(self.folder.read_run(spec.key)["status"]) for spec in task}
 
     def _beating(self, specs: Iterable[RunSpec]) -> dict[str, tuple[float, float]]:
         found = {}
@@ -292,18 +304,6 @@ class _Execution:
         for status in self.statuses.values():
             counts[status] = counts.get(status, 0) + 1
         self.progress(Progress(self.total, len(self.statuses), self.skipped, counts, running))
-
-
-def _without_folders(dataset: Any) -> Any:
-    """What a study says about a data set, in grids too, with the names of files in place of their paths."""
-    if isinstance(dataset, list):
-        return [_without_folders(item) for item in dataset]
-    if not isinstance(dataset, dict):
-        return dataset
-    shorter = {key: _without_folders(value) for key, value in dataset.items()}
-    if isinstance(dataset.get("path"), str):
-        shorter["path"] = Path(dataset["path"]).name
-    return shorter
 
 
 def _plain_budgets(problems: Any) -> Any:

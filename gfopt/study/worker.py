@@ -77,11 +77,14 @@ def serve(descriptor: int, preload: Sequence[str]) -> NoReturn:
 
     Args:
         descriptor: of a connected Unix socket.
-        preload: modules to import first, so that no worker has to.
+        preload: modules to import first, so that no worker has to, or functions of them to call, as `module:name`.
     """
     for name in preload:
+        module, _, function = name.partition(":")
         with suppress(ImportError):  # the task that needs it says so better
-            importlib.import_module(name)
+            found = importlib.import_module(module)
+            if function:
+                getattr(found, function)()
     with socket.socket(fileno=descriptor) as requests:
         requests.sendall(READY)
         _Server(requests).run()

@@ -169,7 +169,7 @@ def test_the_fastest_strategy_that_fits_is_taken():
     for name, strategy in {
         "mlp-batch": "native",
         "sequential": "native",
-        "nested": "vmap",
+        "nested": "native",
         "convolutional": "vmap",
         "recurrent": "vmap",
     }.items():
@@ -287,3 +287,19 @@ def test_long_sequences_bound_the_tile_by_what_their_steps_need():
         for steps in (4, 500, 2000)
     ]
     assert tiles == [64, 2**28 // (3 * 64 * 500 * 64 * 4), 2**28 // (3 * 64 * 2000 * 64 * 4)]
+
+
+@pytest.mark.parametrize("norm", ["spectral", "whitening", "iternorm", "batch", "layer"])
+@pytest.mark.parametrize("strategy", ["native", "vmap", "loop"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_member_without_finite_weights_fails_alone(norm, strategy, value):
+    module, layout, population, inputs = setup(lambda: mlp(5, 3, hidden=[4], norm=norm))
+    engine = PopulationEngine(prepare(module, "batch"), layout, inputs, strategy=strategy)
+    whole = engine.losses(population, inputs, criterion)
+    broken = population.clone()
+    broken[2, :7] = value
+    losses, gradients = engine.gradients(broken, inputs, criterion)
+    others = [i for i in range(len(population)) if i != 2]
+    assert not torch.isfinite(losses[2])
+    torch.testing.assert_close(losses[others], whole[others], rtol=1e-10, atol=0)
+    assert gradients[others].isfinite().all()

@@ -130,7 +130,7 @@ class TestSwarms:
         for batch in [0] * 6 + [1, 1, 2]:
             driving.drive(optimizer, directed, (batch,))
             state = optimizer.state_dict()
-            for name in ("position", "pbest_pos", "best_pos"):
+            for name in ("position", "pbest_pos"):
                 lengths = weights(np.atleast_2d(state[name])).norm(dim=-1)
                 np.testing.assert_allclose(lengths, 1, rtol=1e-12)
             along = (weights(state["velocity"]) * weights(state["position"])).sum(-1)

@@ -30,6 +30,10 @@ CONVERGENCE = {
     "deap-ga": (6400, 5e-3, {"size": 64}),
     "pyswarms-gbest": (6400, 1e-6, {"size": 32}),
     "pyswarms-lbest": (6400, 1e-3, {"size": 32}),
+    "pso": (6400, 1e-6, {"size": 32}),
+    "ga": (6400, 5e-3, {"size": 64}),
+    "openai-es": (6400, 1e-3, {"size": 32}),
+    "snes": (6400, 1e-6, {"size": 32}),
     "random-search": (6400, 0.1, {"size": 64}),  # it learns nothing: the nearest of 6400 guesses
 }
 BATCHES = (0, 0, 1, 1, 2, 3)
@@ -233,7 +237,7 @@ def _globals() -> list[Any]:
 
 def _few(kind: str, size: int) -> dict[str, int]:
     """Options that fit a tiny population."""
-    return {"elites": 1} if kind == "deap-ga" and size < 3 else {}
+    return {"elites": 1} if kind in ("deap-ga", "ga") and size < 3 else {}
 
 
 def _through_a_file(state: Any) -> Any:

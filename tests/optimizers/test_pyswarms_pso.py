@@ -13,7 +13,7 @@ import pytest
 import torch
 from optimizer_driving import drive, make
 
-from gfopt.optimizers import _pyswarms
+from gfopt.optimizers import _pyswarms, pyswarms_pso
 from gfopt.rng import GlobalStreams
 
 with _pyswarms.quiet():
@@ -49,6 +49,13 @@ def reference(kind: str, dtype: torch.dtype, clamp: float | None, radius: float 
     return swarm
 
 
+@pytest.fixture(params=["by pyswarms", "compiled"])
+def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moves every swarm in one of the two ways."""
+    monkeypatch.setattr(pyswarms_pso, "LARGE", 1 if request.param == "compiled" else 2**62)
+
+
+@pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("kind", SWARMS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("clamp", "radius", "boundary"), [
@@ -73,6 +80,31 @@ def test_positions_are_those_of_pyswarms_bit_for_bit(
     assert state["best_cost"] == their.swarm.best_cost
 
 
+@pytest.mark.parametrize("kind", SWARMS)
+@pytest.mark.parametrize("clamp", [None, 1.0])
+def test_both_ways_to_move_go_on_alike_on_new_batches_and_after_resuming(
+    kind: str, clamp: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, runs = (0, 0, 1, 1, 2, 0), []
+    for large in (1, 2**62):
+        monkeypatch.setattr(pyswarms_pso, "LARGE", large)
+        # Rows of more genes than a state of the random numbers gives, and no multiple of it.
+        optimizer = make(kind, size=5, dim=701, velocity_clamp=clamp)
+        trace = drive(optimizer, driving.rugged, batches[:3])
+        again = make(kind, size=5, dim=701, velocity_clamp=clamp, seed=9)
+        again.load_state_dict(optimizer.state_dict())
+        runs.append(trace + drive(again, driving.rugged, batches[3:]))
+        state = again.state_dict()
+        runs.append([(torch.from_numpy(state[name]), torch.empty(0)) for name in ("velocity", "pbest_pos", "leaders")])
+        streams = GlobalStreams(0)
+        streams.load_state_dict(state["streams"])
+        with streams.active():
+            runs.append([(torch.from_numpy(np.random.random_sample(700)), torch.empty(0))])  # noqa: NPY002
+    for one, other in zip(runs[:3], runs[3:], strict=True):
+        assert driving.same(one, other)
+
+
+@pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("kind", SWARMS)
 def test_a_new_batch_asks_the_personal_bests_again(kind: str) -> None:
     optimizer = make(kind)
@@ -102,13 +134,16 @@ def test_first_velocities_are_symmetric_and_relative_to_the_scale() -> None:
     np.testing.assert_allclose(velocity.std(), limit / 3**0.5, rtol=0.05)
 
 
-def test_a_swarm_that_explodes_stays_finite() -> None:
-    optimizer = make("pyswarms-lbest", velocity_clamp=None, inertia=0.99, cognitive=50.0, social=50.0)
-    trace = drive(optimizer, driving.rugged, [0] * 120)
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize(("dtype", "steps"), [(torch.float32, 120), (torch.float64, 400)])
+def test_a_swarm_that_explodes_stays_finite(dtype: torch.dtype, steps: int) -> None:
+    wild = {"velocity_clamp": None, "inertia": 0.99, "cognitive": 50.0, "social": 50.0}
+    trace = drive(make("pyswarms-lbest", dtype=dtype, **wild), driving.rugged, [0] * steps)
     assert max(float(rows.abs().max()) for rows, _ in trace) > 1e30
     assert all(torch.isfinite(rows).all() for rows, _ in trace)
 
 
+@pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("neighbors", [1, 2, 6])
 @pytest.mark.parametrize("norm", [1, 2])
 def test_any_neighbourhood_works(neighbors: int, norm: int) -> None:
@@ -116,6 +151,7 @@ def test_any_neighbourhood_works(neighbors: int, norm: int) -> None:
     assert trace[-1][1].min() < trace[0][1].min()
 
 
+@pytest.mark.usefixtures("large")
 def test_a_radius_and_bounds_give_the_tighter_box() -> None:
     bounds = (torch.tensor([-9.0, 0.0]), torch.tensor([9.0, 0.1]))
     optimizer = make("pyswarms-gbest", dim=2, bounds=bounds, bounds_radius=1.0, velocity_clamp=None)

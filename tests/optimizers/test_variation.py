@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from gfopt.optimizers import variation
+from gfopt.optimizers import _blocks, variation
 from gfopt.rng import GlobalStreams
 from gfopt.types import Group
 
@@ -156,6 +156,63 @@ def test_crossover_works_through_views_of_one_array() -> None:
     variation.uniform_crossover(first, second, np.random.default_rng(3))
     np.testing.assert_array_equal(rows[0::2], first)
     np.testing.assert_array_equal(rows[1::2], second)
+
+
+OPERATORS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
+    "uniform": (variation.uniform_crossover, {}),
+    "one-point": (variation.one_point_crossover, {}),
+    "two-point": (variation.two_point_crossover, {}),
+    "neuron": (variation.neuron_crossover, {"neurons": np.array(NEURONS)}),
+    "blend": (variation.blend_crossover, {"alpha": 0.5}),
+    "gaussian": (variation.gaussian_mutation, {"deviation": np.linspace(0.5, 2, 13)}),
+    "some genes": (variation.gaussian_mutation, {"deviation": np.linspace(0.5, 2, 13), "gene_probability": 0.4}),
+    "relative": (variation.relative_mutation, {"strength": 0.2, "scale": np.ones(13), "groups": GROUPS}),
+    "some relative": (
+        variation.relative_mutation,
+        {"strength": 0.2, "scale": np.ones(13), "groups": GROUPS, "gene_probability": 0.4},
+    ),
+}
+
+
+def varied(name: str, rows: list[int] | None, kind: Any = np.float64) -> NDArray[Any]:
+    """Ten individuals after an operator on some of them, or of the pairs that their halves make."""
+    operator, options = OPERATORS[name]
+    people = np.random.default_rng(5).standard_normal((10, 13)).astype(kind)
+    arrays = [people] if "mutation" in operator.__name__ else [people[:5], people[5:]]
+    places = None if rows is None else np.array(rows, dtype=np.intp)
+    operator(*arrays, np.random.default_rng(1), rows=places, **options)
+    return people
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("rows", [None, [0, 1, 3], [4], []])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_how_the_arrays_are_cut_changes_no_number(
+    name: str, rows: list[int] | None, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = varied(name, rows, kind)
+    for block in (8, 32):  # a part of a row, and two rows
+        monkeypatch.setattr(_blocks, "BLOCK", block)
+        np.testing.assert_array_equal(varied(name, rows, kind), whole)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("block", [8, 32, 2**15])
+def test_rows_that_are_named_are_varied_as_if_they_were_alone(
+    name: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_blocks, "BLOCK", block)
+    operator, options = OPERATORS[name]
+    people, rows = varied(name, [0, 2, 3]), [0, 2, 3]
+    before = np.random.default_rng(5).standard_normal((10, 13))
+    mutation = "mutation" in operator.__name__
+    chosen = rows if mutation else [*rows, 5, 7, 8]
+    alone = before[chosen]
+    operator(*([alone] if mutation else [alone[:3], alone[3:]]), np.random.default_rng(1), **options)
+    np.testing.assert_array_equal(people[chosen], alone)
+    others = np.setdiff1d(np.arange(10), chosen)
+    np.testing.assert_array_equal(people[others], before[others])
+    assert (people[chosen] != before[chosen]).any()
 
 
 def test_neurons_are_rows_of_all_parameters_of_a_module() -> None:

@@ -160,6 +160,7 @@ class SpectralNorm(WeightReparametrization):
         # finite gradient where it is 0.
         gram = rows @ rows.mT if rows.shape[-2] <= rows.shape[-1] else rows.mT @ rows
         with torch.no_grad():
-            leading = torch.linalg.eigh(gram).eigenvectors[..., -1:]
+            # Of what is not finite it is an error, for all members at once; the product with it is NaN anyway.
+            leading = torch.linalg.eigh(torch.nan_to_num(gram, 0.0, 0.0, 0.0)).eigenvectors[..., -1:]
         largest: Tensor = (leading * (gram @ leading)).sum((-2, -1)).clamp_min(self.eps**2).sqrt()
         return over_length(rows, largest[..., None, None], gain)

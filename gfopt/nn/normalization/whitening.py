@@ -105,11 +105,12 @@ class InverseSquareRoot(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The root, and roots of eigenvalues and the eigenvectors for its gradient."""
-        values, vectors = torch.linalg.eigh(matrix)
+        # Of what is not finite it is an error, for all members at once; the member's own root is made NaN below.
+        values, vectors = torch.linalg.eigh(torch.nan_to_num(matrix, 0.0, 0.0, 0.0))
         # An eigenvalue of rounding errors below 0 counts as the smallest that the type tells from 0.
         floor = values[..., -1:] * torch.finfo(values.dtype).eps + torch.finfo(values.dtype).tiny
         roots = torch.maximum(values, floor).sqrt()
-        return (vectors / roots.unsqueeze(-2)) @ vectors.mT, roots, vectors
+        return (vectors / roots.unsqueeze(-2)) @ vectors.mT + (matrix - matrix), roots, vectors
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: Any, output: Any) -> None:
