@@ -24,8 +24,8 @@ AXES = ("forward_equivalents", "evaluations", "seconds")
 
 # Grid options of a problem whose path has no dot; every other grid column is recognised by its dot.
 _UNDOTTED = (
-    "batch_size", "batch_order", "bn_mode", "dropout", "precision", "objective", "importance", "trainable", "optimizers", "dataset",
-    "network", "function",
+    "batch_size", "batch_order", "bn_mode", "dropout", "precision", "objective", "importance", "trainable",
+    "optimizers", "dataset", "network", "function",
 )  # fmt: skip
 _DIAGNOSTIC = ("problem", "repeat", "quantity", "layer", "name", "value")
 _BOUNDED = ("accuracy", "f1", "auc", "precision", "recall")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 SHORTEST = 0.05  # seconds of one timed stretch; a shorter call is repeated within it
 MOST_CALLS = 1000  # in one stretch
-REST = 0.01  # seconds before a stretch, in which the threads of the one before stop waiting for work in a busy loop
+REST = 0.06  # seconds before a stretch, in which the threads of the one before stop waiting for work in a busy loop
 
 
 @dataclass(frozen=True)

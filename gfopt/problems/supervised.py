@@ -165,7 +165,7 @@ class SupervisedProblem(Problem):
         if gradient and not self.differentiable:
             raise NotDifferentiableError(self.why_no_gradient())
         rows = self._rows(step, seed)
-        inputs = self._with_reference(self._x if rows is None else self._x[rows])
+        inputs = self._inputs(rows)
         criterion = self._criterion(self.surrogate if gradient else self.loss, rows)
         mask = derive(seed, "dropout", step)
         if not gradient:
@@ -203,7 +203,7 @@ class SupervisedProblem(Problem):
             raise NotDifferentiableError(self.why_no_gradient())
         members = [len(request.population) for request in requests]
         rows = [self._rows(request.step, request.seed) for request in requests]
-        inputs = torch.stack([self._with_reference(self._x[mine]) for mine in rows])
+        inputs = torch.stack([self._inputs(mine) for mine in rows])
         criteria = [self._criterion(self.surrogate if gradient else self.loss, mine) for mine in rows]
         seeds = [0] * len(requests)  # of masks, of which there are none
         if not gradient:
@@ -217,7 +217,7 @@ class SupervisedProblem(Problem):
 
     def probe(self, population: Tensor) -> Evaluation:
         """Reported losses on up to 1024 fixed training rows, with dropout off."""
-        inputs = self._with_reference(self._x[self._probe_rows])
+        inputs = self._inputs(self._probe_rows)
         criterion = self._criterion(self.loss, self._probe_rows)
         values = self._probe_engine.losses(self._checked(population), inputs, criterion)
         return Evaluation(values, None, len(inputs), 0)
@@ -298,7 +298,7 @@ class SupervisedProblem(Problem):
         module = copy.deepcopy(self._engine.module)
         self.layout.assign(module, self._checked(parameters.reshape(1, -1))[0])
         rows = self._rows(step, seed)
-        inputs = self._with_reference(self._x if rows is None else self._x[rows])
+        inputs = self._inputs(rows)
         return module, inputs, self._criterion(self.surrogate, rows)
 
     def _load_data(self, weight: Tensor | None, validation_weight: Tensor | None) -> None:
@@ -354,6 +354,11 @@ class SupervisedProblem(Problem):
         rows = batch_rows(len(self._x), self.batch_size, seed, step, self._order)
         return torch.as_tensor(np.array(rows), device=self.device)
 
+    def _inputs(self, rows: Tensor | None) -> Tensor:
+        """The samples of these rows, `None` for all of the training set; behind the reference rows, if any."""
+        # Not by brackets: torch does that in threads which then keep the cores busy, waiting for more.
+        return self._with_reference(self._x if rows is None else self._x.index_select(0, rows))
+
     def _with_reference(self, inputs: Tensor) -> Tensor:
         return torch.cat([self._reference, inputs]) if self._ahead else inputs
 
@@ -361,7 +366,8 @@ class SupervisedProblem(Problem):
         """The loss on these rows, of `(..., B, C)` or `(..., B, T, C)` outputs; reference rows do not count."""
         targets, weight = self._targets[id(loss)], self._weight
         if rows is not None:
-            targets, weight = targets[rows], None if weight is None else weight[rows]
+            targets = targets.index_select(0, rows)
+            weight = None if weight is None else weight.index_select(0, rows)
         if self.dataset.steps is not None:
             return Criterion(loss, targets, weight, self._ahead, axis=-3)
         return Criterion(loss, targets, weight, self._ahead, loss.compiled)

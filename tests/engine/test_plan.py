@@ -101,8 +101,8 @@ def test_members_at_once_leave_a_layer_in_the_cache():
 def counted(engine):
     """Forward calls of the torch paths, each with the members that it is for."""
     calls = []
-    for name in ("_native", "_batched"):
-        original = getattr(engine, name)
+    for name in ("native", "_batched"):
+        original = getattr(engine._members, name)
         if original is None:
             continue
 
@@ -110,7 +110,7 @@ def counted(engine):
             calls.append(len(next(iter(parameters.values()))))
             return original(parameters, *rest, **named)
 
-        setattr(engine, name, counting)
+        setattr(engine._members, name, counting)
     return calls
 
 
@@ -191,7 +191,7 @@ def test_the_watch_sees_what_it_shall_see():
 
 def out_of_memory_beyond(engine, most):
     """Let the engine's device hold so many members."""
-    asked, original = [], engine._native
+    asked, original = [], engine._members.native
 
     def forward(parameters, *rest):
         asked.append(len(next(iter(parameters.values()))))
@@ -199,7 +199,7 @@ def out_of_memory_beyond(engine, most):
             raise torch.OutOfMemoryError("no more memory")
         return original(parameters, *rest)
 
-    engine._native = forward
+    engine._members.native = forward
     return asked
 
 

@@ -23,7 +23,8 @@ from gfopt.engine.fused.arrays import (
     tile_rows,
     tiled,
 )
-from gfopt.engine.fused.lower import NotLowered, lower
+from gfopt.engine.fused.lower import lower
+from gfopt.engine.fused.lowering import NotLowered
 from gfopt.nn.parameters import ParameterLayout
 from gfopt.rng import torch_seeded
 from gfopt.threads import in_threads

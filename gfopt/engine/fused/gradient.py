@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gfopt.engine.criterion import Criterion
 from gfopt.engine.fused.arrays import check_arrays, loss_arrays, tile_rows
-from gfopt.engine.fused.lower import Lowering, NotLowered, lower
+from gfopt.engine.fused.lower import lower
+from gfopt.engine.fused.lowering import Lowering, NotLowered
 from gfopt.kernels.tape import padded, tape_of
 from gfopt.nn.parameters import ParameterLayout
 from gfopt.threads import in_threads

@@ -13,7 +13,8 @@ from torch import nn
 
 from gfopt import registry
 from gfopt.engine.fused.gradient import FusedGradients
-from gfopt.engine.fused.lower import NotLowered, lower
+from gfopt.engine.fused.lower import lower
+from gfopt.engine.fused.lowering import NotLowered
 from gfopt.errors import ShapeError
 from gfopt.kernels.tape import tape_of
 from gfopt.nn import ParameterLayout

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from gfopt.engine import PopulationEngine, prepare
-from gfopt.engine.fused.lower import NotLowered, lower
+from gfopt.engine.fused.lower import lower
+from gfopt.engine.fused.lowering import NotLowered
 from gfopt.errors import NetworkError
 from gfopt.kernels.program import ACTIVATE, ADD, AFFINE, BATCH, COPY, KEEP, LINEAR, STANDARDIZE, Program
 from gfopt.nn import MLP, NormalizedLinear, ParameterLayout
