@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -20,6 +21,7 @@ class _Pool:
     def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
         self._size = 0
+        self.threads = 0  # inside of `for_kernels`, how many there are
 
     def executor(self, size: int) -> ThreadPoolExecutor:
         """One with at least so many threads."""
@@ -37,6 +39,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.forget)
 
 
+@contextmanager
+def for_kernels() -> Iterator[None]:
+    """Inside, all threads are for `in_threads`, and torch's own operations take one.
+
+    After an operation in threads, torch's wait for the next one in a busy loop, for some milliseconds: longer than many
+    a kernel runs, on the very cores that it would have.
+    """
+    before, _pool.threads = _pool.threads, _pool.threads or torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(_pool.threads)
+        _pool.threads = before
+
+
 def in_threads(count: int, size: int, work: Callable[[int, int], object]) -> None:
     """Call `work(begin, end)` for parts of `range(count)`, on at most as many threads as torch uses.
 
@@ -47,7 +65,7 @@ def in_threads(count: int, size: int, work: Callable[[int, int], object]) -> Non
         size: numbers that a piece makes; few numbers stay in the calling thread.
         work: compiled code that holds no lock.
     """
-    threads = min(torch.get_num_threads(), count, max(1, count * size // _WORTH_A_THREAD))
+    threads = min(_pool.threads or torch.get_num_threads(), count, max(1, count * size // _WORTH_A_THREAD))
     if threads <= 1:
         work(0, count)
         return

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from gfopt.threads import in_threads
+from gfopt.threads import for_kernels, in_threads
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -110,3 +110,24 @@ def test_a_forked_process_has_threads_of_its_own():
         os.waitpid(child, 0)
     assert ended == child
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_torch_takes_one_thread_while_kernels_have_them_all():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with for_kernels(), for_kernels():
+            assert torch.get_num_threads() == 1
+            who = set()
+            meet = threading.Barrier(3, timeout=10)
+
+            def work(_first, _last):
+                if threading.current_thread() not in who:
+                    who.add(threading.current_thread())
+                    meet.wait()
+
+            in_threads(12, 1 << 20, work)
+            assert len(who) == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -10,7 +10,7 @@ from gfopt.bench.sheets import Sheet, headline, sheets
 INTRO = """\
 # Benchmarks
 
-Written by `gfopt bench --json bench.json --markdown benchmarks.md`; nothing below is written by hand. All contenders of
+Written by `gfopt bench --json bench.json --markdown benchmarks.md`; no figure is written by hand. All contenders of
 a table ran in one process, in turn, round by round, and the median of the rounds counts. Times of a machine move from
 hour to hour: compare ratios. The floor is the flops of the network at the measured rate of a large matrix product,
 plus the cheapest pass for each tanh and exponential that was found on the machine.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from gfopt.engine.plan import Strategy
 from gfopt.engine.unbatchable import MembersDiffer, isolate
 from gfopt.errors import SlowPathWarning
 from gfopt.nn.parameters import ParameterLayout
+from gfopt.nn.recurrent import RecurrentNetwork
+from gfopt.threads import for_kernels
 
 SAME = 1e-3  # relative difference of outputs: far above rounding, far below what another order of writes makes
 
@@ -54,6 +56,7 @@ class Members:
         self._frozen = {n: t.detach() for n, t in layout.frozen(module).items()}
         self._buffers = dict(module.named_buffers())
         self._keys = [name for name in self._buffers if name.rpartition(".")[2] == KEY]
+        self._recurs = any(isinstance(part, nn.RNNBase | RecurrentNetwork) for part in module.modules())
         # Looking for tied weights costs a walk through the module at every call: only where there are any.
         self._tied = _has_ties(module)
 
@@ -61,6 +64,11 @@ class Members:
     def draws(self) -> bool:
         """Whether a member's outputs depend on its number."""
         return self.random or bool(self._keys)
+
+    def kernels(self, inputs: Tensor) -> AbstractContextManager[None]:
+        """Around an evaluation without gradients on `inputs`: the threads are for kernels, if it is they that work."""
+        compiled = self._recurs and inputs.is_cpu and inputs.dtype == torch.float32
+        return for_kernels() if compiled else nullcontext()
 
     def choose(self, rows: Tensor, wanted: Strategy | None) -> None:
         """Take the first strategy that runs, or the one that is `wanted`; say what is slow where there was a choice.

@@ -122,7 +122,7 @@ class PopulationEngine:
         def losses(part: Tensor, first: int) -> Tensor:
             return criterion(self._outputs(part, inputs, seed, first))
 
-        with torch.no_grad(), products(inputs.device, self._precision):
+        with torch.no_grad(), products(inputs.device, self._precision), self._members.kernels(inputs):
             return torch.cat(list(self._tiles(population, losses)))
 
     def losses_of_streams(
@@ -189,7 +189,7 @@ class PopulationEngine:
 
     def outputs(self, population: Tensor, inputs: Tensor, *, seed: int = 0) -> Tensor:
         """`(P, B, C)` outputs of `(P, D)` members; the caller bounds P."""
-        with torch.no_grad(), products(inputs.device, self._precision):
+        with torch.no_grad(), products(inputs.device, self._precision), self._members.kernels(inputs):
             return torch.cat(list(self._tiles(population, lambda part, at: self._outputs(part, inputs, seed, at))))
 
     def _fuses(self, criterion: AnyCriterion) -> TypeGuard[Criterion]:
