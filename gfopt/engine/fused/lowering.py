@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gfopt.engine.batchnorm import BatchStatistics
-from gfopt.engine.fused.traced import NotTraced, chain_of
+from gfopt.engine.fused.traced import OF_LIBRARIES, NotTraced, chain_of
 from gfopt.kernels.program import ADD, AFFINE, BATCH, KEEP, LINEAR, NOWHERE, STANDARDIZE, Program
 from gfopt.nn.normalization import RowStatistics
 from gfopt.nn.normalization.weights import WeightReparametrization
@@ -95,7 +95,7 @@ class Lowering:
         kind = type(module)  # not subclasses: they may compute something else
         if "forward" in vars(module):
             raise NotLowered(f"the forward of a {kind.__name__} was replaced")
-        if parametrize.is_parametrized(module) or (kind not in self._layers and kind.__module__.startswith("torch.nn")):
+        if parametrize.is_parametrized(module) or (kind not in self._layers and kind.__module__.startswith(OF_LIBRARIES)):
             raise NotLowered(f"{kind.__name__} has no compiled form")
         if kind not in self._layers:
             self._chain(module)

@@ -33,6 +33,9 @@ _METHODS: dict[str, Layer] = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "relu": nn
 _SUMS = (operator.add, torch.add)
 
 
+OF_LIBRARIES = ("torch.nn", "gfopt.")  # where layers are whose forward is not looked into
+
+
 class NotTraced(Exception):
     """Why a `forward` is no chain of known operations."""
 
@@ -43,7 +46,7 @@ class _Tracer(fx.Tracer):
         self._leaves = leaves
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return type(module) in self._leaves or super().is_leaf_module(module, name)
+        return type(module) in self._leaves or type(module).__module__.startswith(OF_LIBRARIES)
 
 
 def chain_of(module: nn.Module, leaves: tuple[type[nn.Module], ...]) -> list[nn.Module | str]:
