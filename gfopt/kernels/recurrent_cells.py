@@ -20,6 +20,8 @@ from gfopt.kernels.vectors import INDEX, LANES, Builder, Value
 
 Sums = list[list[Value]]  # of some rows of weights, for some vectors of samples: places on the stack
 
+_END = 9.0  # where the ratio is just below 1, as a gate has to be
+
 
 def _biased(b: Builder, bias: Value, rows: Sequence[Value], across: int) -> Sums:
     """Sums that begin with the bias of each row."""
@@ -59,7 +61,7 @@ def move(_typing, to, step, source, other, features, count):  # type: ignore[no-
 
 def _ratio(b: Builder, x: Value, factor: float = 1.0) -> tuple[Value, Value]:
     """Numerator and denominator of `tanh(factor x)`; the denominator is at least 1."""
-    end = v.constant(v._TANH_END / factor)
+    end = v.constant(_END / factor)
     x = v.maximum(b, v.minimum(b, x, end), b.fneg(end))
     square = b.fmul(x, x)
     above = v.polynomial(b, square, [c * factor ** (2 * i + 1) for i, c in enumerate(v._TANH_ABOVE)])

@@ -33,7 +33,9 @@ Value = Any
 _TANH_ABOVE = (0.9999999794843593, 0.13381026989994693, 3.4955894393241143e-3, 2.0609092834772112e-5,
                1.3354656622031435e-8)  # fmt: skip
 _TANH_BELOW = (1.0, 0.4671434259461564, 2.5876987943323552e-2, 3.2856364760448396e-4, 7.776560358739292e-7)
-_TANH_END = 9.0  # where float32 has no number between tanh and 1
+# Float32 has no number between tanh and 1 from 9.011 on. There the ratio is a little above 1, and held at it: a unit
+# that is saturated has the slope 0, as in torch, where the smallest slope would be enough for Adam to move it.
+_TANH_END = 9.4
 
 # erf(x) / x in the same way on [0, 3.92], least relative error 1.9e-8, to scipy's erf.
 _ERF_ABOVE = (1.1283791461297983, 0.19040740797647704, 5.2748852909067306e-2, 3.7656587536143973e-3,

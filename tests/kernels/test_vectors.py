@@ -187,3 +187,12 @@ def test_infinite_arguments_have_their_limits(name):
 @pytest.mark.parametrize("name", ["tanh", "erf", "sin", "expm1", "absolute"])
 def test_zero_stays_zero(name):
     np.testing.assert_array_equal(compiled(name, np.float32([0.0, -0.0])), 0)
+
+
+def test_a_saturated_tanh_is_exactly_one():
+    # As torch's: 1 - tanh is below half of the distance to the next number from 9.0109 on.
+    x = np.concatenate([np.linspace(9.4, 30, 1000), [1e3, 1e30]]).astype(np.float32)
+    assert (compiled("tanh", x) == 1).all()
+    assert (compiled("tanh", -x) == -1).all()
+    below = np.linspace(8.9, 9.4, 1000).astype(np.float32)
+    assert np.abs(compiled("tanh", below) - np.tanh(below.astype(np.float64))).max() < 3e-7

@@ -95,7 +95,9 @@ class Lowering:
         kind = type(module)  # not subclasses: they may compute something else
         if "forward" in vars(module):
             raise NotLowered(f"the forward of a {kind.__name__} was replaced")
-        if parametrize.is_parametrized(module) or (kind not in self._layers and kind.__module__.startswith(OF_LIBRARIES)):
+        if parametrize.is_parametrized(module) or (
+            kind not in self._layers and kind.__module__.startswith(OF_LIBRARIES)
+        ):
             raise NotLowered(f"{kind.__name__} has no compiled form")
         if kind not in self._layers:
             self._chain(module)
