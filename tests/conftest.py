@@ -86,3 +86,11 @@ def gfopt_command(capsys, monkeypatch, tmp_path):
         return code, streams.out, streams.err
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def global_random_numbers_of_torch_go_on():
+    """A test may seed or draw from torch's global generator; the next one finds it as it was."""
+    state = torch.get_rng_state()
+    yield
+    torch.set_rng_state(state)
