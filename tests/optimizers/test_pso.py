@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gfopt.draws import Draws, kernels
 from gfopt.errors import ConfigError
-from gfopt.optimizers._pyswarms import backend, handlers, topology
+from gfopt.optimizers._pyswarms import backend, handlers, quiet, topology
 from gfopt.optimizers.pso import ParticleSwarm, move
 from gfopt.types import Evaluation
 
@@ -42,9 +42,11 @@ def test_the_step_is_that_of_pyswarms_for_the_same_random_numbers(monkeypatch: p
     fed = iter([numbers[:, 0].numpy(), numbers[:, 1].numpy()])
     monkeypatch.setattr(np.random, "uniform", lambda low, high, size: next(fed))
     clamp = (-fastest.numpy(), fastest.numpy())
-    star, handler = topology.Star(), handlers.VelocityHandler(strategy="unmodified")
+    with quiet():
+        star, handler = topology.Star(), handlers.VelocityHandler(strategy="unmodified")
+        border = handlers.BoundaryHandler(strategy="nearest")
     theirs.velocity = star.compute_velocity(theirs, clamp, handler, None)
-    theirs.position = star.compute_position(theirs, None, handlers.BoundaryHandler(strategy="nearest"))
+    theirs.position = star.compute_position(theirs, None, border)
 
     move(position, velocity, best, leader, fastest, numbers, WEIGHTS)
     assert 0 < (velocity.abs() == fastest).sum() < velocity.numel()  # some genes at their highest speed, some below
