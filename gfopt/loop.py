@@ -5,26 +5,27 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gfopt.errors import ConfigError, NotDifferentiableError, expectation
-from gfopt.optimizers.base import Optimizer
+from gfopt.optimizers.base import Optimizer, Options
 from gfopt.problems.base import Problem
 from gfopt.problems.requests import Answer, Request, answer
 from gfopt.trace import Budget, Ledger, Record, Status, StopReason, Trace
-from gfopt.types import Evaluation, Observation, Observer
+from gfopt.types import Callback, Evaluation, Observation
 
 LOG_POINTS = 60  # evenly spaced in log cost
 FIRST_LOG = 1e-4  # share of the budget at the first of them
 STALL_LIMIT = 100  # empty asks in a row that end a run
 Progress = Callable[[float, Record], None]
+Keeper = Callable[["Loop", bool], None]
 
 
 @dataclass
@@ -53,7 +54,8 @@ class Loop:
         seed: the stream of the minibatches.
         target: stop once the incumbent's loss on the probe rows is as low.
         progress: called at each log point with the share of the budget that is spent.
-        observer: shown every step.
+        callbacks: shown every step, in this order; one that asks for the end is the last one's reason.
+        keeper: called after each step with the loop, and whether it was the last, to keep its `state_dict`.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class Loop:
         seed: int = 0,
         target: float | None = None,
         progress: Progress | None = None,
-        observer: Observer | None = None,
+        callbacks: Sequence[Callback] = (),
+        keeper: Keeper | None = None,
     ) -> None:
-        check_gradient(problem, optimizer)
+        check_gradient(problem, type(optimizer), optimizer.options)
         self.problem, self.optimizer, self.budget = problem, optimizer, budget
-        self.seed, self.target, self.progress, self.observer = seed, target, progress, observer
+        self.seed, self.target, self.progress = seed, target, progress
+        self.callbacks, self.keeper = tuple(callbacks), keeper
         self.ledger = Ledger()
         self.trace = Trace()
         self.incumbent = start[0].clone()
@@ -81,6 +85,8 @@ class Loop:
         self._batch_loss = math.nan
         self._scores: dict[str, float] = {}
         self._next_log = 0
+        self._minibatch = 0
+        self._stalled = 0
 
     def run(self) -> Outcome:
         """Train to the end; errors of the user's own network or loss pass through."""
@@ -95,29 +101,33 @@ class Loop:
 
         Whoever drives it decides what else is evaluated at the same time; nothing else of the run depends on that.
         """
-        self._meet(self.incumbent)
-        self._log()
-        step, stalled = 0, 0
-        reason = self._ended(stalled)
+        if not self.trace.records:
+            for callback in self.callbacks:
+                callback.on_train_begin(self.problem.dim)
+            self._meet(self.incumbent)
+            self._log()
+        reason = self._ended()
         while reason is None and self.trace.status is Status.OK:
-            population, evaluation = yield from self._step(step)
-            stalled = 0 if len(population) else stalled + 1
+            population, evaluation = yield from self._step(self._minibatch)
+            self._stalled = 0 if len(population) else self._stalled + 1
             if self._hopeless(len(population)):
                 self.trace.status = Status.DIVERGED
                 self.trace.message = f"every loss of step {self.ledger.steps} was NaN or infinite"
             if logged := self._is_due():
                 self._judge()
                 self._log()
-            reason = self._ended(stalled)
+            reason = self._ended()
             last = reason is not None or self.trace.status is not Status.OK
             if last and not logged:
                 self._judge()
                 self._log()
-            if self.observer is not None:
-                now = self.incumbent, self.ledger, self.budget.progress(self.ledger), logged or last, last
-                self.observer.observe(Observation(population, evaluation, step, self.seed, *now))
+            reason = self._told(population, evaluation, logged, reason)
             if not self.optimizer.hold_batch:
-                step += 1
+                self._minibatch += 1
+            if self.keeper is not None:
+                self.keeper(self, reason is not None or self.trace.status is not Status.OK)
+        for callback in self.callbacks:
+            callback.on_train_end()
         if self.trace.status is Status.OK:
             self.trace.stop_reason = reason
         if not math.isfinite(self.loss) and self.trace.status is Status.OK:
@@ -125,11 +135,78 @@ class Loop:
             self.trace.message = "no finite loss was ever found"
         return Outcome(self.trace, self.incumbent.detach().cpu().numpy().copy())
 
+    def _told(
+        self, population: Tensor, evaluation: Evaluation, logged: bool, reason: StopReason | None
+    ) -> StopReason | None:
+        """Show the step to the callbacks; why the run ends, if it does."""
+        for callback in self.callbacks:
+            last = reason is not None or self.trace.status is not Status.OK
+            wish = callback.on_generation_end(self._observation(population, evaluation, logged or last, last))
+            if wish is not None and not last:
+                reason = StopReason.CALLBACK
+                self.trace.message = f"{type(callback).__name__}: {wish}"
+                if not logged:
+                    self._judge()
+                    self._log()
+        return reason
+
+    def _observation(self, population: Tensor, evaluation: Evaluation, logged: bool, last: bool) -> Observation:
+        return Observation(
+            population,
+            evaluation,
+            self._minibatch,
+            self.seed,
+            self.incumbent,
+            self.ledger,
+            self.budget.progress(self.ledger),
+            logged,
+            last,
+            loss=self.loss,
+            batch_loss=self._batch_loss,
+            scores=dict(self._scores),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on: nested dicts and lists of plain values and arrays."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "ledger": asdict(self.ledger),
+            "records": [asdict(record) for record in self.trace.records],
+            "incumbent": _array(self.incumbent),
+            "loss": self.loss,
+            "scores": dict(self._scores),
+            "candidate": None if self._candidate is None else _array(self._candidate),
+            "candidate_loss": self._candidate_loss,
+            "candidate_batch": self._candidate_batch,
+            "batch_loss": self._batch_loss,
+            "minibatch": self._minibatch,
+            "stalled": self._stalled,
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken, to the end of this loop's own budget."""
+        like = self.incumbent
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ledger = Ledger(**state["ledger"])
+        self.trace.records = [Record(**record) for record in state["records"]]
+        self.incumbent, self.loss = torch.from_numpy(np.array(state["incumbent"])).to(like), state["loss"]
+        self._scores = dict(state["scores"])
+        candidate = state["candidate"]
+        self._candidate = None if candidate is None else torch.from_numpy(np.array(candidate)).to(like)
+        self._candidate_loss, self._candidate_batch = state["candidate_loss"], state["candidate_batch"]
+        self._batch_loss = state["batch_loss"]
+        self._minibatch, self._stalled = state["minibatch"], state["stalled"]
+        for callback, known in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(known)
+        self._pass_thresholds()
+
     def _step(self, step: int) -> Generator[Request, Answer | None, tuple[Tensor, Evaluation]]:
         """One ask, evaluate, tell; the rows that were evaluated, and their losses."""
         problem, optimizer = self.problem, self.optimizer
         before = time.perf_counter()
         gradient = optimizer.wants_gradient
+        optimizer.spent = min(1.0, self.budget.progress(self.ledger))
         population = optimizer.ask(problem.batch(step))
         asking = time.perf_counter() - before
         if len(population) == 0:
@@ -199,11 +276,15 @@ class Loop:
         self.ledger.peak_memory = _peak_memory(self.incumbent)
         record = Record(asdict(self.ledger), self.loss, self._batch_loss, dict(self._scores))
         self.trace.records.append(record)
+        self._pass_thresholds()
+        if self.progress is not None:
+            self.progress(self.budget.progress(self.ledger), record)
+
+    def _pass_thresholds(self) -> None:
+        """Look out for the next log point that is not reached yet."""
         spent = self.budget.progress(self.ledger)
         while self._next_log <= LOG_POINTS and self._threshold() <= spent:
             self._next_log += 1
-        if self.progress is not None:
-            self.progress(spent, record)
 
     def _is_due(self) -> bool:
         return self.budget.progress(self.ledger) >= self._threshold()
@@ -212,14 +293,14 @@ class Loop:
         """Share of the budget at the next log point."""
         return float(FIRST_LOG ** (1 - self._next_log / LOG_POINTS))
 
-    def _ended(self, stalled: int) -> StopReason | None:
+    def _ended(self) -> StopReason | None:
         if self.target is not None and self.loss <= self.target:
             return StopReason.TARGET
         if self.budget.progress(self.ledger) >= 1:
             return StopReason.BUDGET
         if self.optimizer.stopped:
             return StopReason.SELF_STOPPED
-        return StopReason.STALLED if stalled >= STALL_LIMIT else None
+        return StopReason.STALLED if self._stalled >= STALL_LIMIT else None
 
     def _hopeless(self, evaluated: int) -> bool:
         """Nothing finite in a whole generation, or in a gradient step: there is nothing to go on from.
@@ -231,6 +312,10 @@ class Loop:
         return evaluated > 1 or self.optimizer.wants_gradient
 
 
+def _array(row: Tensor) -> np.ndarray:
+    return row.detach().cpu().numpy().copy()
+
+
 def advance(course: Course, found: Answer | None = None) -> Request | Outcome:
     """The course's next request after the answer to its last one, or its outcome."""
     try:
@@ -240,30 +325,29 @@ def advance(course: Course, found: Answer | None = None) -> Request | Outcome:
         return outcome
 
 
-def check_gradient(problem: Problem, optimizer: Optimizer | type[Optimizer]) -> None:
+def check_gradient(problem: Problem, algorithm: type[Optimizer], options: Options) -> None:
     """Refuse a gradient optimizer on a problem that has no gradient, before anything starts.
 
     Raises:
         NotDifferentiableError: naming the part without gradient.
     """
-    if optimizer.needs_gradient and not problem.differentiable:
-        name = optimizer.__name__ if isinstance(optimizer, type) else type(optimizer).__name__
-        raise NotDifferentiableError(f"{name} needs a gradient: {problem.why_no_gradient()}")
+    if algorithm.uses_gradient(options) and not problem.differentiable:
+        raise NotDifferentiableError(f"{algorithm.__name__} needs a gradient: {problem.why_no_gradient()}")
 
 
-def check_budget(problem: Problem, optimizer: Optimizer | type[Optimizer], budget: Budget) -> None:
+def check_budget(problem: Problem, algorithm: type[Optimizer], options: Options, budget: Budget) -> None:
     """Refuse a budget that the run would never use up.
 
     Raises:
         ConfigError: naming the unit that is never spent.
     """
     idle = set()
-    if not optimizer.needs_gradient:
+    if not algorithm.uses_gradient(options):
         idle.add("backward_samples")
     if not problem.cost.forward_flops:
         idle.add("flops")
     if set(budget.limits()) <= idle:
-        name = optimizer.__name__ if isinstance(optimizer, type) else type(optimizer).__name__
+        name = algorithm.__name__
         got = f"`{', '.join(budget.limits())}`, of which it spends none here"
         raise ConfigError(
             "budget: " + expectation(f"a unit that {name} spends", got, "Use forward_equivalents or evaluations.")

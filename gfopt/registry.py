@@ -5,38 +5,44 @@ To add one: write its file and add one line here. Other packages add theirs thro
 
 from __future__ import annotations
 
-import importlib
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from gfopt.errors import ConfigError, expectation, suggestion
+from gfopt.errors import ConfigError, MissingExtraError, expectation, suggestion
 
 
 class Registry:
     """A lazy table from name to object.
 
     Args:
-        kind: what the names stand for, used in messages, as `optimizer`.
-        table: name to `package.module:attribute`.
+        kind: what the names stand for, used in messages, as `optimizer`; other packages' entry points are of the
+            group `gfopt.<kind>s`.
+        table: name to `package.module:attribute`, with the extra of gfopt that it needs behind it, as
+            `gfopt.optimizers.cma_es:CMAES [cma]`.
     """
 
     def __init__(self, kind: str, table: dict[str, str]) -> None:
         self.kind = kind
-        self._table = table
+        self._group = f"gfopt.{kind}s"
+        self._own = {name: EntryPoint(name, value, self._group) for name, value in table.items()}
 
     @cached_property
     def _foreign(self) -> dict[str, EntryPoint]:
         found: dict[str, EntryPoint] = {}
-        for point in entry_points(group=f"gfopt.{self.kind}s"):
-            if point.name in self._table or point.name in found:
-                raise ConfigError(f"the {self.kind} {point.name!r} is defined twice: {point.value} clashes")
+        for point in entry_points(group=self._group):
+            if point.name in self._own or point.name in found:
+                other = (self._own | found)[point.name]
+                raise ConfigError(
+                    f"the {self.kind} {point.name!r} is defined twice: {point.value} of {_package(point)} clashes "
+                    f"with {other.value} of {_package(other)}. Uninstall one of them."
+                )
             found[point.name] = point
         return found
 
     def names(self) -> tuple[str, ...]:
         """All names: the package's own in the order of its table, then other packages'."""
-        return (*self._table, *sorted(self._foreign))
+        return (*self._own, *sorted(self._foreign))
 
     def check(self, name: object) -> str:
         """`name` itself if it is known.
@@ -49,12 +55,43 @@ class Registry:
         return name
 
     def get(self, name: str) -> Any:
-        """The object behind `name`; imports its module."""
+        """The object behind `name`; imports its module.
+
+        Raises:
+            ConfigError: if it is unknown, or another package's that has no such object.
+            MissingExtraError: if a library that it needs is not installed, with what to install.
+        """
+        point = self._point(name)
+        try:
+            return point.load()
+        except ModuleNotFoundError as error:
+            if not self.extra(name):
+                raise
+            fix = f"Install it with: pip install 'gfopt[{self.extra(name)}]'"
+            wanted = f"the package {error.name}, which the {self.kind} {name} needs"
+            raise MissingExtraError(expectation(wanted, "`none`", fix)) from error
+        except AttributeError as error:
+            if name in self._own:
+                raise
+            got = f"`{point.value} of {_package(point)}: {error}`"
+            raise ConfigError(expectation(f"an entry point to the {self.kind} {name!r}", got)) from error
+
+    def source(self, name: str) -> str:
+        """The package that `name` comes from, as `gfopt`."""
+        return _package(self._point(name))
+
+    def extra(self, name: str) -> str:
+        """The extra of gfopt that `name` needs, as `cma`; empty if it needs none."""
+        extras = self._point(name).extras
+        return extras[0] if extras and name in self._own else ""
+
+    def _point(self, name: str) -> EntryPoint:
         self.check(name)
-        if name in self._foreign:
-            return self._foreign[name].load()
-        module, _, attribute = self._table[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return self._own[name] if name in self._own else self._foreign[name]
+
+
+def _package(point: EntryPoint) -> str:
+    return "gfopt" if point.dist is None else point.dist.name
 
 
 optimizers = Registry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from gfopt.problems.subspace import SubspaceProblem
 from gfopt.problems.supervised import SupervisedProblem
 from gfopt.rng import derive, generator
 from gfopt.trace import BUDGET_UNITS, Budget, Ledger, Status, StopReason
-from gfopt.types import Evaluation, Observer
+from gfopt.types import Callback, Evaluation
 
 if TYPE_CHECKING:
     from gfopt.optimizers.base import Optimizer, Options
@@ -145,7 +145,7 @@ class Call:
         """The run of a seed, not started."""
         streams = {purpose: derive(seed, "minimize", purpose) for purpose in ("init", "data", "optimizer")}
         recorder = Recorder(self.problem, self.kinds) if self.kinds else None
-        watching: dict[str, Any] = {"progress": progress, "observer": recorder}
+        watching: dict[str, Any] = {"progress": progress, "callbacks": [] if recorder is None else [recorder]}
         goal: dict[str, Any] = {"start": self.start, "target": self.target}
         loop = make_loop(self.problem, self.optimizer, self.options, self.budget, streams, **goal, **watching)
         return Attempt(self, streams, loop, recorder)
@@ -204,14 +204,15 @@ def make_loop(
     start: nn.Module | Tensor | Run | None = None,
     target: float | None = None,
     progress: Progress | None = None,
-    observer: Observer | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Loop:
     """One run from typed parts, not started; `streams` holds the seeds of `init`, `data` and `optimizer`."""
     algorithm = registry.optimizers.get(kind)
-    check_gradient(problem, algorithm)
-    check_budget(problem, algorithm, budget)
+    algorithm.check_dim(problem.dim)
+    check_gradient(problem, algorithm, options)
+    check_budget(problem, algorithm, options, budget)
     rows = starting_rows(problem, algorithm.population_size(options), streams["init"], start)
-    problem.ready(gradient=algorithm.needs_gradient)
+    problem.ready(gradient=algorithm.uses_gradient(options))
     rehearse(problem, algorithm, options, rows)
     optimizer = algorithm(
         rows.clone(),
@@ -222,7 +223,7 @@ def make_loop(
         groups=problem.groups,
     )
     return Loop(
-        problem, optimizer, rows, budget, seed=streams["data"], target=target, progress=progress, observer=observer
+        problem, optimizer, rows, budget, seed=streams["data"], target=target, progress=progress, callbacks=callbacks
     )
 
 

@@ -17,6 +17,7 @@ class StopReason(StrEnum):
     TARGET = "target"
     SELF_STOPPED = "self_stopped"
     STALLED = "stalled"
+    CALLBACK = "callback"
 
 
 class Status(StrEnum):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +57,9 @@ class Observation:
         minibatch: number of the batch.
         seed: of the minibatches' stream.
         incumbent: `(D,)` the best so far.
+        loss: the incumbent's, on the probe rows; both are looked for anew at logged points only.
+        batch_loss: the lowest of this step's batch; NaN before the first.
+        scores: the incumbent's held-out metrics, as `validation_accuracy`.
         ledger: what the run has spent; the loop goes on to write in it.
         spent: share of the budget.
         logged: whether the step is a logged point.
@@ -71,10 +75,41 @@ class Observation:
     spent: float
     logged: bool
     last: bool
+    loss: float = float("nan")
+    batch_loss: float = float("nan")
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
-class Observer(Protocol):
-    """Looks on, and changes nothing: neither the tensors that it sees nor any random numbers."""
+class Callback:
+    """Looks on while a run trains, and may ask it to end; what it takes is on no clock and in no ledger.
 
-    def observe(self, seen: Observation) -> None:
-        """Called after each step; what it takes is on no clock and in no ledger."""
+    A class below this one overrides what it needs. It changes nothing: neither the tensors that it sees nor any
+    random numbers.
+    """
+
+    def on_train_begin(self, dim: int) -> None:
+        """Called once, before the first step of a run; not again where one is resumed.
+
+        Args:
+            dim: `D` of the problem.
+        """
+
+    def on_generation_end(self, seen: Observation) -> str | None:
+        """Called after each step: a generation, a gradient step.
+
+        Returns:
+            Why the run should end here, in words; `None` to go on.
+        """
+        del seen
+        return None
+
+    def on_train_end(self) -> None:
+        """Called once, when the run is over, however it ended."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs of it: nested dicts and lists of str, int, float, bool, None and `np.ndarray`."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        del state

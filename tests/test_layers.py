@@ -33,10 +33,14 @@ MAY_IMPORT = {
     "loop": {"errors", "trace", "types", "problems", "optimizers"},
     "store": {"errors", "trace"},
     "analysis": {"errors", "trace", "diagnostics"},  # the names of what is measured; loads no torch
-    "diagnostics": {"errors", "rng", "nn", "problems", "engine"},
+    "diagnostics": {"errors", "rng", "types", "nn", "problems", "engine"},
     "report": {"errors", "analysis"},
     "plot": {"errors", "analysis", "report"},
     "run": FOUNDATION | {"diagnostics", "loop", "problems", "optimizers"},
+    "callbacks": {"errors", "store", "trace", "types"},
+    "tuning": {"errors", "options", "rng", "optimizers", "problems", "run", "trace"},
+    "estimators": {"callbacks", "data", "errors", "problems", "run", "trace"},
+    "testing": {"errors", "optimizers", "types"},
     "lockstep": {"errors", "loop", "problems", "run", "trace", "types"},
     "bench": {
         "data",
@@ -48,6 +52,7 @@ MAY_IMPORT = {
         "problems",
         "registry",
         "rng",
+        "run",
         "store",
         "trace",
         "types",

@@ -14,7 +14,7 @@ from gfopt.loop import Loop
 from gfopt.optimizers.base import Optimizer, Options
 from gfopt.problems.base import Cost, Problem
 from gfopt.trace import Budget, Status, StopReason
-from gfopt.types import Evaluation, Group
+from gfopt.types import Callback, Evaluation, Group
 
 
 class Scripted(Optimizer):
@@ -165,22 +165,22 @@ def test_nonfinite_rows_never_win_and_are_counted():
     assert outcome.best.tolist() == [6.0]
 
 
-class Watcher:
+class Watcher(Callback):
     def __init__(self):
         self.seen, self.spent = [], []
 
-    def observe(self, seen):
+    def on_generation_end(self, seen):
         self.seen.append(seen)
         self.spent.append((seen.ledger.steps, seen.spent))
 
 
 def watched(script, **options):
     watcher = Watcher()
-    loop, outcome, _ = run(script, observer=watcher, **options)
+    loop, outcome, _ = run(script, callbacks=[watcher], **options)
     return watcher, loop, outcome
 
 
-def test_an_observer_sees_every_step_and_knows_which_are_logged_and_which_is_last():
+def test_a_callback_sees_every_step_and_knows_which_are_logged_and_which_is_last():
     watcher, _, outcome = watched([[float(v)] for v in range(300, 0, -1)])
     assert watcher.spent == [(n, n / 300) for n in range(1, 301)]
     logged = [r.ledger["steps"] for r in outcome.trace.records[1:]]
@@ -207,18 +207,18 @@ def test_the_last_step_is_known_however_a_run_ends(script, options):
     assert outcome.trace.records[-1].ledger["steps"] == loop.ledger.steps
 
 
-def test_what_an_observer_does_is_on_no_clock(monkeypatch):
+def test_what_a_callback_does_is_on_no_clock(monkeypatch):
     now = iter(range(10**6))
     monkeypatch.setattr("gfopt.loop.time.perf_counter", lambda: float(next(now)))
 
     class Slow(Watcher):
-        def observe(self, seen):
-            super().observe(seen)
+        def on_generation_end(self, seen):
+            super().on_generation_end(seen)
             for _ in range(1000):
                 next(now)
 
     plain, _, _ = run([[5.0]] * 5)
-    slow, _, _ = run([[5.0]] * 5, observer=Slow())
+    slow, _, _ = run([[5.0]] * 5, callbacks=[Slow()])
     assert slow.ledger.seconds == plain.ledger.seconds == 15.0
 
 

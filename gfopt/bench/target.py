@@ -25,7 +25,7 @@ from gfopt.loop import Loop
 from gfopt.problems import SupervisedProblem
 from gfopt.rng import GlobalStreams, derive, generator
 from gfopt.trace import Budget
-from gfopt.types import Observation
+from gfopt.types import Callback, Observation
 
 NETWORK = "64-32-10"
 WARM_UP = 0.3  # seconds of the run before the one that counts
@@ -68,13 +68,13 @@ def accuracy(task: peers.Task, vector: Tensor) -> float:
     return float((outputs.argmax(dim=1) == task.targets).double().mean())
 
 
-class _Observer:
+class _Watcher(Callback):
     """Tells the watch of each step of gfopt's loop, by the seconds of its ledger."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
 
-    def observe(self, seen: Observation) -> None:
+    def on_generation_end(self, seen: Observation) -> None:
         """After a step; one that evaluated nothing only lets time pass."""
         ledger, rows, losses = seen.ledger, seen.population, seen.evaluation.loss
         if len(rows) == 0:
@@ -90,7 +90,7 @@ def _ours(kind: str) -> Trainer:
         optimizer = optimizers.build(
             kind, options, start, generator(SEED, kind), scale=problem.scale, groups=problem.groups
         )
-        Loop(problem, optimizer, start, Budget(steps=ENDLESS), seed=SEED, observer=_Observer(watch)).run()
+        Loop(problem, optimizer, start, Budget(steps=ENDLESS), seed=SEED, callbacks=[_Watcher(watch)]).run()
 
     return run
 

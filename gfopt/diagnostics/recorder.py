@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,9 +34,7 @@ from gfopt.diagnostics.quantities import as_rows
 from gfopt.diagnostics.subject import Row, Subject, attempt
 from gfopt.problems import Problem
 from gfopt.rng import generator
-
-if TYPE_CHECKING:
-    from gfopt.types import Observation
+from gfopt.types import Callback, Observation
 
 POINTS = 12
 SOONEST = 1e-4  # share of the budget
@@ -70,7 +67,7 @@ class _Generation:
     has_gradient: bool
 
 
-class Recorder:
+class Recorder(Callback):
     """Looks on while a run trains and collects what the diagnostics of a study ask for.
 
     A measurement that fails is not tried again; the run goes on.
@@ -97,8 +94,8 @@ class Recorder:
         genes = generator("diagnosed genes", problem.dim).choice(problem.dim, count, replace=False)
         self._genes = torch.as_tensor(np.sort(genes), device=problem.scale.device)
 
-    def observe(self, seen: Observation) -> None:
-        """Measure, if the step is a point to measure at."""
+    def on_generation_end(self, seen: Observation) -> None:
+        """Measure, if the step is a point to measure at; it never asks for an end."""
         if not self._first:
             self._first, self._size = min(max(seen.spent, SOONEST), 0.5), len(seen.population)
         point = self._is_point(seen)

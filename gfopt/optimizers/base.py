@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from gfopt.errors import ShapeError
+from gfopt.errors import ConfigError, ShapeError, expectation
+from gfopt.optimizers.space import Space
 from gfopt.types import Evaluation, Group
 
 
@@ -34,17 +35,27 @@ class Optimizer(ABC):
         groups: name, slice and shape of every parameter.
 
     Attributes:
+        options_class: what its options are checked against.
         needs_gradient: `True` refuses a problem without one before anything starts.
+        max_dim: the largest `D` that it can handle; `None`: any that fits in memory.
+        device: where its state lives: `any`, where the start rows are; `cpu`, in main memory, whence its rows travel.
+        space: what tuning may choose each option from; no entry, no tuning.
         wants_gradient: read before each `ask`.
         hold_batch: `True` keeps the batch of the step before.
         stopped: `True` once the optimizer has nothing more to try.
+        spent: share of the budget that is spent, in `[0, 1]`, set before each `ask` by whoever drives it; for
+            schedules that have an end, as of a learning rate. It is no part of the state.
 
     Raises:
         ShapeError: if `start` is no `(P, D)` of at least `population_size` rows, or `scale` no `(D,)`.
+        ConfigError: if `D` is more than `max_dim`.
     """
 
     options_class: ClassVar[type[Options]] = Options
     needs_gradient: ClassVar[bool] = False
+    max_dim: ClassVar[int | None] = None
+    device: ClassVar[Literal["any", "cpu"]] = "any"
+    space: ClassVar[Space] = {}
 
     def __init__(
         self,
@@ -60,6 +71,7 @@ class Optimizer(ABC):
             raise ShapeError(f"start: expected shape (P, D) with P >= 1, got {tuple(start.shape)}")
         if scale.shape != start.shape[1:]:
             raise ShapeError(f"scale: expected shape {tuple(start.shape[1:])}, got {tuple(scale.shape)}")
+        self.check_dim(start.shape[1])
         wanted = self.population_size(options)
         if start.shape[0] < wanted:
             raise ShapeError(f"start: expected at least {wanted} rows, one a member, got {start.shape[0]}")
@@ -68,9 +80,10 @@ class Optimizer(ABC):
         self.scale = scale
         self.bounds = bounds
         self.groups = tuple(groups)
-        self.wants_gradient = self.needs_gradient
+        self.wants_gradient = self.uses_gradient(options)
         self.hold_batch = False
         self.stopped = False
+        self.spent = 0.0
         self._initialize(start[:wanted].detach().clone())
 
     def _initialize(self, start: Tensor) -> None:  # noqa: B027 - an optimizer without state has nothing to do
@@ -85,6 +98,28 @@ class Optimizer(ABC):
         """Rows `P` that the optimizer wants to start from."""
         del options
         return 1
+
+    @classmethod
+    def uses_gradient(cls, options: Options) -> bool:
+        """Whether a run with these options asks for gradients: `needs_gradient`, unless the options decide."""
+        del options
+        return cls.needs_gradient
+
+    @classmethod
+    def evaluations_per_step(cls, options: Options) -> int:
+        """Rows of an ordinary step on an unchanged batch; what a forecast of costs goes by."""
+        return cls.population_size(options)
+
+    @classmethod
+    def check_dim(cls, dim: int) -> None:
+        """Refuse more parameters than the optimizer can handle.
+
+        Raises:
+            ConfigError: naming the limit.
+        """
+        if cls.max_dim is not None and dim > cls.max_dim:
+            fix = "Use another optimizer, or a random subspace (`subspace: {dim: ...}`)."
+            raise ConfigError(f"{cls.__name__}: " + expectation(f"at most {cls.max_dim} parameters", dim, fix))
 
     @abstractmethod
     def ask(self, batch: int) -> Tensor:

@@ -113,7 +113,7 @@ class _Course:
             spec.problem.budget,
             spec.streams(),
             progress=_beat(beat),
-            observer=recorder,
+            callbacks=[recorder],
         )
         return cls(spec, loop, recorder)
 

@@ -6,12 +6,16 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from gfopt.config import StudyConfig
 from gfopt.optimizers import optimizer_class
 from gfopt.problems import Problem
 from gfopt.problems.requests import Request
 from gfopt.study.executors import thread_limit
+
+if TYPE_CHECKING:
+    from gfopt.optimizers.base import Options
 
 TIMED_EVALUATIONS = 3
 
@@ -24,7 +28,7 @@ class Forecast:
         problem, optimizer: their names, with values from grids.
         repeats: runs of them.
         dim: parameters.
-        population: rows that the optimizer starts from.
+        population: rows that the optimizer evaluates at a step.
         budget: limits in units of the ledger.
         steps: rounds of asking and telling that the budget allows, if every row is evaluated each time.
         seconds: of evaluation in one run, or its share where repeats train together; without the optimizer's own time.
@@ -49,13 +53,14 @@ def forecast(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Forec
             timed: dict[tuple[int, bool], tuple[float, int]] = {}
             for optimizer in (trains for trained, trains in config.pairs() if trained is cell):
                 algorithm = optimizer_class(optimizer.kind)
-                population = algorithm.population_size(optimizer.options)  # type: ignore[arg-type] # its own options
-                key = population, algorithm.needs_gradient
+                options = cast("Options", optimizer.options)
+                population, gradient = algorithm.evaluations_per_step(options), algorithm.uses_gradient(options)
+                key = population, gradient
                 if key not in timed:
                     timed[key] = _timed(problem, *key, together=config.repeats if config.batch_repeats else 1)
                 seconds, samples = timed[key]
                 limits = cell.budget.limits()
-                steps = _steps(problem, limits, population, samples, seconds, algorithm.needs_gradient)
+                steps = _steps(problem, limits, population, samples, seconds, gradient)
                 rows.append(
                     Forecast(
                         cell.label,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import cloudpickle
 
@@ -18,6 +19,9 @@ from gfopt.problems import Problem
 from gfopt.study.build import build_problem, load_data
 from gfopt.study.content import describe
 from gfopt.study.spec import RunSpec, run_specs
+
+if TYPE_CHECKING:
+    from gfopt.optimizers.base import Options
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,12 @@ def prepare(config: StudyConfig, device: str | None) -> Prepared:
             problem = build_problem(cell, datasets[cell.label], dtype=config.dtype, device=kind)
             problem.evaluate(problem.initial(2, 0))  # what makes a population slow is said here, once
             for optimizer in (trains for trained, trains in config.pairs() if trained is cell):
+                algorithm, options = optimizer_class(optimizer.kind), cast("Options", optimizer.options)
                 with located(f"optimizers.{optimizer.name}", f"problems.{cell.label}"):
-                    check_gradient(problem, optimizer_class(optimizer.kind))
-                    check_budget(problem, optimizer_class(optimizer.kind), cell.budget)
-                problem.ready(gradient=optimizer_class(optimizer.kind).needs_gradient)
+                    algorithm.check_dim(problem.dim)
+                    check_gradient(problem, algorithm, options)
+                    check_budget(problem, algorithm, options, cell.budget)
+                problem.ready(gradient=algorithm.uses_gradient(options))
             problems[cell.label] = problem
         prints = {label: "" if data is None else data.fingerprint() for label, data in datasets.items()}
         return Prepared(kind, list(run_specs(config, kind, prints)), datasets, problems)

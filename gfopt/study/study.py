@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -27,6 +27,9 @@ from gfopt.study.forecast import Forecast, forecast
 from gfopt.study.prepare import Prepared, prepare
 from gfopt.study.spec import RunSpec, tasks
 from gfopt.trace import Budget, Status
+
+if TYPE_CHECKING:
+    from gfopt.optimizers.base import Options
 
 POLL_SECONDS = 0.25  # how often a live display hears of running runs
 
@@ -149,9 +152,9 @@ class Study:
         """
         parts = self._parts(device)
         workers = workers if workers is not None else default_workers(parts.device)
-        algorithms = {optimizer_class(cell.kind) for cell in self.config.optimizer_cells}
-        preload = [*PRELOAD, *sorted({algorithm.__module__ for algorithm in algorithms})]
-        if any(algorithm.needs_gradient for algorithm in algorithms):
+        cells = self.config.optimizer_cells
+        preload = [*PRELOAD, *sorted({optimizer_class(cell.kind).__module__ for cell in cells})]
+        if any(optimizer_class(cell.kind).uses_gradient(cast("Options", cell.options)) for cell in cells):
             preload.append("gfopt.engine.fused.gradient:ready")
         executor = LocalExecutor(workers, preload=preload)
         folder = ResultsFolder.create(

@@ -99,8 +99,8 @@ def test_the_update_of_backprop_is_that_of_consecutive_steps(iris):
     recorder = Recorder(iris, ["updates"])
     first = iris.initial(1, 0)
     second = first + 0.1 * iris.scale
-    recorder.observe(seen(first, [1.0], gradient=first, last=False))
-    recorder.observe(seen(second, [0.9], steps=2, gradient=first))
+    recorder.on_generation_end(seen(first, [1.0], gradient=first, last=False))
+    recorder.on_generation_end(seen(second, [0.9], steps=2, gradient=first))
     wanted = [s for s in update_sizes(first[0], second[0], iris.groups) if s.name.endswith("weight")]
     assert values(recorder, "update_ratio", 2) == [size.update_ratio for size in wanted]
     assert len(wanted) == 3
@@ -110,10 +110,10 @@ def test_the_update_of_a_population_is_that_of_the_best_new_row_from_its_parent(
     recorder = Recorder(iris, ["updates", "population"])
     parents = iris.initial(3, 0)
     child = parents[1] + 0.01 * iris.scale
-    recorder.observe(seen(parents, [3.0, 2.0, 1.0], last=False))
+    recorder.on_generation_end(seen(parents, [3.0, 2.0, 1.0], last=False))
     # Row 2 survives on the new batch: lowest, but a copy takes no step.
     rows = torch.stack([parents[2], child, parents[0] + 0.02 * iris.scale])
-    recorder.observe(seen(rows, [0.1, 0.5, 0.9], 1, steps=2))
+    recorder.on_generation_end(seen(rows, [0.1, 0.5, 0.9], 1, steps=2))
     wanted = [s for s in update_sizes(parents[1], child, iris.groups) if s.name.endswith("weight")]
     assert values(recorder, "update_ratio", 2) == [size.update_ratio for size in wanted]
     assert values(recorder, "parents_represented", 2) == [1.0]
@@ -124,8 +124,8 @@ def test_generations_of_two_batches_are_compared_on_the_later(iris):
     parents = iris.initial(4, 0)
     children = parents + 0.01 * iris.scale
     now = iris.evaluate(children, 1).loss
-    recorder.observe(seen(parents, [0.0] * 4, last=False))  # losses that nothing can beat
-    recorder.observe(seen(children, now, 1, steps=2))
+    recorder.on_generation_end(seen(parents, [0.0] * 4, last=False))  # losses that nothing can beat
+    recorder.on_generation_end(seen(children, now, 1, steps=2))
     then = iris.evaluate(parents, 1).loss
     assert values(recorder, "improving_share", 2) == [float((now < then).float().mean())]
 
@@ -134,9 +134,9 @@ def test_what_survives_unchanged_belongs_to_the_generation():
     problem = gfopt.FunctionProblem.named("sphere", 2)
     recorder = Recorder(problem, ["population"])
     parents = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]])
-    recorder.observe(seen(parents, [1.0, 2.0, 3.0], last=False))
-    recorder.observe(seen(parents[1:] + 0.1, [1.5, 2.5], steps=2, last=False))  # row 0 is an elite
-    recorder.observe(seen(parents[:1] + 0.1, [0.5], steps=3))
+    recorder.on_generation_end(seen(parents, [1.0, 2.0, 3.0], last=False))
+    recorder.on_generation_end(seen(parents[1:] + 0.1, [1.5, 2.5], steps=2, last=False))  # row 0 is an elite
+    recorder.on_generation_end(seen(parents[:1] + 0.1, [0.5], steps=3))
     assert values(recorder, "improving_share", 3) == [1.0]
     assert values(recorder, "step_size", 3) == pytest.approx([0.1 / float(problem.scale[0])])
 
@@ -185,7 +185,7 @@ def test_a_measurement_that_fails_is_one_warning_and_no_crash(iris, monkeypatch)
 def test_a_generation_without_a_finite_loss_is_not_measured(iris):
     recorder = Recorder(iris, list(KINDS))
     rows = iris.initial(2, 0)
-    recorder.observe(seen(rows, [torch.inf, torch.inf]))
+    recorder.on_generation_end(seen(rows, [torch.inf, torch.inf]))
     assert {row["quantity"] for row in recorder.rows} == {"fitness_spread", "relative_spread", "tie_share"}
 
 
