@@ -77,6 +77,7 @@ class Loop:
         self.callbacks, self.keeper = tuple(callbacks), keeper
         self.ledger = Ledger()
         self.trace = Trace()
+        self.start = start
         self.incumbent = start[0].clone()
         self.loss = math.inf
         self._candidate: Tensor | None = None
@@ -106,7 +107,8 @@ class Loop:
                 callback.on_train_begin(self.problem.dim)
             self._meet(self.incumbent)
             self._log()
-        reason = self._ended()
+        # A run that a callback has ended stays ended; any other may have been given a larger budget.
+        reason = self.trace.stop_reason if self.trace.stop_reason is StopReason.CALLBACK else self._ended()
         while reason is None and self.trace.status is Status.OK:
             population, evaluation = yield from self._step(self._minibatch)
             self._stalled = 0 if len(population) else self._stalled + 1
@@ -124,12 +126,11 @@ class Loop:
             reason = self._told(population, evaluation, logged, reason)
             if not self.optimizer.hold_batch:
                 self._minibatch += 1
+            self.trace.stop_reason = reason if self.trace.status is Status.OK else None
             if self.keeper is not None:
                 self.keeper(self, reason is not None or self.trace.status is not Status.OK)
         for callback in self.callbacks:
             callback.on_train_end()
-        if self.trace.status is Status.OK:
-            self.trace.stop_reason = reason
         if not math.isfinite(self.loss) and self.trace.status is Status.OK:
             self.trace.status = Status.DIVERGED
             self.trace.message = "no finite loss was ever found"
@@ -181,7 +182,10 @@ class Loop:
             "batch_loss": self._batch_loss,
             "minibatch": self._minibatch,
             "stalled": self._stalled,
-            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "status": self.trace.status.value,
+            "stop_reason": None if self.trace.stop_reason is None else self.trace.stop_reason.value,
+            "message": self.trace.message,
+            "callbacks": [{"name": type(one).__name__, "state": one.state_dict()} for one in self.callbacks],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -189,7 +193,9 @@ class Loop:
         like = self.incumbent
         self.optimizer.load_state_dict(state["optimizer"])
         self.ledger = Ledger(**state["ledger"])
-        self.trace.records = [Record(**record) for record in state["records"]]
+        self.trace = Trace([Record(**record) for record in state["records"]], Status(state["status"]))
+        self.trace.message = state["message"]
+        self.trace.stop_reason = None if state["stop_reason"] is None else StopReason(state["stop_reason"])
         self.incumbent, self.loss = torch.from_numpy(np.array(state["incumbent"])).to(like), state["loss"]
         self._scores = dict(state["scores"])
         candidate = state["candidate"]
@@ -197,16 +203,21 @@ class Loop:
         self._candidate_loss, self._candidate_batch = state["candidate_loss"], state["candidate_batch"]
         self._batch_loss = state["batch_loss"]
         self._minibatch, self._stalled = state["minibatch"], state["stalled"]
+        names = [type(callback).__name__ for callback in self.callbacks]
+        if names != [known["name"] for known in state["callbacks"]]:
+            got = f"`{', '.join(names) or 'none'}`"
+            wanted = ", ".join(known["name"] for known in state["callbacks"]) or "none"
+            raise ConfigError("callbacks: " + expectation(f"those that the run was started with ({wanted})", got))
         for callback, known in zip(self.callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(known)
+            callback.load_state_dict(known["state"])
         self._pass_thresholds()
 
     def _step(self, step: int) -> Generator[Request, Answer | None, tuple[Tensor, Evaluation]]:
         """One ask, evaluate, tell; the rows that were evaluated, and their losses."""
         problem, optimizer = self.problem, self.optimizer
         before = time.perf_counter()
-        gradient = optimizer.wants_gradient
         optimizer.spent = min(1.0, self.budget.progress(self.ledger))
+        gradient = optimizer.wants_gradient
         population = optimizer.ask(problem.batch(step))
         asking = time.perf_counter() - before
         if len(population) == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gfopt import optimizers, registry
+from gfopt.checkpoint import Checkpoint, fingerprint
 from gfopt.diagnostics.kinds import COLUMNS, DiagnosticsWarning, checked
 from gfopt.diagnostics.recorder import Recorder
 from gfopt.diagnostics.starts import start_rows
@@ -86,6 +88,8 @@ def minimize(
     target: float | None = None,
     progress: Progress | None = None,
     diagnostics: Iterable[str] = (),
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Run:
     """Train `problem` with one optimizer and return the finished run.
@@ -105,15 +109,23 @@ def minimize(
         progress: called at each logged point with the share of the budget spent and the record.
         diagnostics: what to measure at the start and along the run, outside the clock and the ledger: names of
             `gfopt.diagnostics.kinds.KINDS`, as `["gradient-flow", "saturation"]`. The run stays the same, bit for bit.
+        callbacks: shown every step, in this order, and may end the run: see `gfopt.callbacks`.
+        checkpoint: a file that holds the run's state, written twice a minute and at the end. If it is there, the run
+            goes on from it and is, bit for bit on a CPU, the one that was never interrupted; with a larger budget than
+            before, a finished run goes on too. A damaged file, or one of another run, is refused.
         **options: the optimizer's options.
 
     Raises:
-        ConfigError, NotDifferentiableError: before anything starts.
+        ConfigError, NotDifferentiableError, StoreError: before anything starts.
     """
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError("seed: " + expectation("a whole number", seed))
     call = Call(problem, optimizer, budget, options, start=start, target=target, diagnostics=diagnostics)
-    attempt = call.attempt(seed, progress)
+    attempt = call.attempt(seed, progress, callbacks)
+    if checkpoint is not None:
+        keeper = Checkpoint(checkpoint, call.about(seed, attempt.loop.start))
+        keeper.restore(attempt.loop)
+        attempt.loop.keeper = keeper
     return attempt.finished(attempt.loop.run())
 
 
@@ -141,11 +153,22 @@ class Call:
             self.kinds = checked(diagnostics)
         self.options = optimizers.options_of(optimizer, dict(options))
 
-    def attempt(self, seed: int, progress: Progress | None) -> Attempt:
+    def about(self, seed: int, rows: Tensor) -> dict[str, Any]:
+        """What tells the run of a seed from others, as plain values; `rows` `(P, D)` are those that it starts from."""
+        return {
+            "optimizer": self.optimizer,
+            "options": self.options.model_dump(mode="json"),
+            "seed": seed,
+            "start": fingerprint(rows),
+            "device": rows.device.type,
+            "diagnostics": list(self.kinds),
+        }
+
+    def attempt(self, seed: int, progress: Progress | None, callbacks: Sequence[Callback] = ()) -> Attempt:
         """The run of a seed, not started."""
         streams = {purpose: derive(seed, "minimize", purpose) for purpose in ("init", "data", "optimizer")}
         recorder = Recorder(self.problem, self.kinds) if self.kinds else None
-        watching: dict[str, Any] = {"progress": progress, "callbacks": [] if recorder is None else [recorder]}
+        watching: dict[str, Any] = {"progress": progress, "callbacks": [*callbacks, *([] if recorder is None else [recorder])]}
         goal: dict[str, Any] = {"start": self.start, "target": self.target}
         loop = make_loop(self.problem, self.optimizer, self.options, self.budget, streams, **goal, **watching)
         return Attempt(self, streams, loop, recorder)
@@ -208,7 +231,7 @@ def make_loop(
 ) -> Loop:
     """One run from typed parts, not started; `streams` holds the seeds of `init`, `data` and `optimizer`."""
     algorithm = registry.optimizers.get(kind)
-    algorithm.check_dim(problem.dim)
+    algorithm.check_dim(options, problem.dim)
     check_gradient(problem, algorithm, options)
     check_budget(problem, algorithm, options, budget)
     rows = starting_rows(problem, algorithm.population_size(options), streams["init"], start)

@@ -15,8 +15,9 @@ Beyond that, two generations are kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -66,6 +67,20 @@ class _Generation:
     minibatch: int
     has_gradient: bool
 
+    def state_dict(self) -> dict[str, Any]:
+        """The same as plain values and arrays."""
+        tensors = {name: getattr(self, name).cpu().numpy().copy() for name in _TENSORS}
+        return {**tensors, "batch": self.batch, "minibatch": self.minibatch, "has_gradient": self.has_gradient}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any], like: Tensor) -> Self:
+        """What `state_dict` described, on the device of `like`."""
+        tensors = {name: torch.from_numpy(np.array(state[name])).to(like.device) for name in _TENSORS}
+        return cls(**{**state, **tensors})
+
+
+_TENSORS = ("rows", "losses", "alive", "alive_losses")
+
 
 class Recorder(Callback):
     """Looks on while a run trains and collects what the diagnostics of a study ask for.
@@ -107,6 +122,26 @@ class Recorder(Callback):
                 self._measure(kind, look, seen)
         if now is not None:
             self._before = now
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was measured, and the generation that the next one is compared with."""
+        before = self._before
+        return {
+            "rows": [dict(row) for row in self.rows],
+            "failures": dict(self.failures),
+            "first": self._first,
+            "point": self._point,
+            "size": self._size,
+            "before": None if before is None else before.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        self.rows = [dict(row) for row in state["rows"]]
+        self.failures = dict(state["failures"])
+        self._first, self._point, self._size = state["first"], state["point"], state["size"]
+        before = state["before"]
+        self._before = None if before is None else _Generation.of(before, self._problem.scale)
 
     def _is_point(self, seen: Observation) -> bool:
         """Whether this logged point is the first one behind the next of the recorder's own."""

@@ -43,7 +43,7 @@ class Optimizer(ABC):
         wants_gradient: read before each `ask`.
         hold_batch: `True` keeps the batch of the step before.
         stopped: `True` once the optimizer has nothing more to try.
-        spent: share of the budget that is spent, in `[0, 1]`, set before each `ask` by whoever drives it; for
+        spent: share of the budget that is spent, in `[0, 1]`, set by whoever drives it before the above are read; for
             schedules that have an end, as of a learning rate. It is no part of the state.
 
     Raises:
@@ -71,7 +71,7 @@ class Optimizer(ABC):
             raise ShapeError(f"start: expected shape (P, D) with P >= 1, got {tuple(start.shape)}")
         if scale.shape != start.shape[1:]:
             raise ShapeError(f"scale: expected shape {tuple(start.shape[1:])}, got {tuple(scale.shape)}")
-        self.check_dim(start.shape[1])
+        self.check_dim(options, start.shape[1])
         wanted = self.population_size(options)
         if start.shape[0] < wanted:
             raise ShapeError(f"start: expected at least {wanted} rows, one a member, got {start.shape[0]}")
@@ -111,12 +111,13 @@ class Optimizer(ABC):
         return cls.population_size(options)
 
     @classmethod
-    def check_dim(cls, dim: int) -> None:
-        """Refuse more parameters than the optimizer can handle.
+    def check_dim(cls, options: Options, dim: int) -> None:
+        """Refuse more parameters than the optimizer can handle with these options.
 
         Raises:
             ConfigError: naming the limit.
         """
+        del options
         if cls.max_dim is not None and dim > cls.max_dim:
             fix = "Use another optimizer, or a random subspace (`subspace: {dim: ...}`)."
             raise ConfigError(f"{cls.__name__}: " + expectation(f"at most {cls.max_dim} parameters", dim, fix))

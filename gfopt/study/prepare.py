@@ -64,7 +64,7 @@ def prepare(config: StudyConfig, device: str | None) -> Prepared:
             for optimizer in (trains for trained, trains in config.pairs() if trained is cell):
                 algorithm, options = optimizer_class(optimizer.kind), cast("Options", optimizer.options)
                 with located(f"optimizers.{optimizer.name}", f"problems.{cell.label}"):
-                    algorithm.check_dim(problem.dim)
+                    algorithm.check_dim(options, problem.dim)
                     check_gradient(problem, algorithm, options)
                     check_budget(problem, algorithm, options, cell.budget)
                 problem.ready(gradient=algorithm.uses_gradient(options))
