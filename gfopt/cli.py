@@ -273,7 +273,7 @@ def bench(
     only: Annotated[
         str | None,
         typer.Option(
-            metavar="SECTION,...", help="Of evaluation, norms, recurrent, optimizers, target, memory. By default all."
+            metavar="SECTION,...", help="Of evaluation, norms, recurrent, optimizers, target, memory: by default all; convergence."
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few repeats: under a minute.")] = False,

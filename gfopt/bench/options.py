@@ -13,7 +13,8 @@ from gfopt import registry
 from gfopt.engine import resolve_device
 from gfopt.errors import ConfigError, expectation, suggestion
 
-SECTIONS = ("evaluation", "norms", "recurrent", "optimizers", "target", "memory")
+TIMED = ("evaluation", "norms", "recurrent", "optimizers", "target", "memory")
+SECTIONS = (*TIMED, "convergence")  # the last one times nothing and takes minutes: only where it is named
 NORMS = ("none", "batch", "layer", "weight", "cosine")
 DIGITS_ROWS = 1437  # training rows; the other 360 of scikit-learn's 1797 digits are for the test
 LOOP_MEMBERS = 64  # the rate of a loop over members does not depend on how many it goes through
@@ -50,7 +51,7 @@ class BenchOptions:
         gpu_cases: what is evaluated on a GPU.
     """
 
-    sections: tuple[str, ...] = SECTIONS
+    sections: tuple[str, ...] = TIMED
     networks: tuple[str, ...] = ("64-32-10", "64-128-128-10", "64-[64]x10-10")
     members: tuple[int, ...] = (64, 256, 1024)
     batches: tuple[int, ...] = (256, DIGITS_ROWS)

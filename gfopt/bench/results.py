@@ -134,6 +134,30 @@ class Peak:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """The section `convergence`: the loss that an optimizer reached on a task, and what it is held to.
+
+    Attributes:
+        kind: the optimizer.
+        task: a function or a data set.
+        loss: median over the seeds.
+        goal: to be at most that.
+        why: the goal is another one than the others'.
+    """
+
+    kind: str
+    task: str
+    loss: float
+    goal: float
+    why: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is reached."""
+        return self.loss <= self.goal
+
+
+@dataclass(frozen=True)
 class BenchResults:
     """Everything that one call of the benchmark found.
 
@@ -145,6 +169,7 @@ class BenchResults:
         cells: by section.
         races: of the section `target`.
         peaks: of the section `memory`.
+        reaches: of the section `convergence`.
         skipped: sections that did not run, with the reason.
     """
 
@@ -155,6 +180,7 @@ class BenchResults:
     cells: Mapping[str, tuple[Cell, ...]] = field(default_factory=dict)
     races: tuple[Race, ...] = ()
     peaks: tuple[Peak, ...] = ()
+    reaches: tuple[Reach, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def lead(self, race: Race, accuracy: str) -> Lead | None:
@@ -191,6 +217,7 @@ class BenchResults:
                 cells={section: tuple(map(_cell, cells)) for section, cells in plain["cells"].items()},
                 races=tuple(map(_race, plain["races"])),
                 peaks=tuple(Peak(**row) for row in plain["peaks"]),
+                reaches=tuple(Reach(**row) for row in plain.get("reaches", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(

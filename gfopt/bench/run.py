@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 
 import torch
 
+from gfopt.bench.convergence import reaches
 from gfopt.bench.evaluation import evaluation_cells
 from gfopt.bench.floor import Hardware, measure_hardware, threads
 from gfopt.bench.layers import norm_cells, recurrent_cells
 from gfopt.bench.memory import memory_peak, why_not
 from gfopt.bench.options import BenchOptions, sizes_of
 from gfopt.bench.overhead import overhead_cells
-from gfopt.bench.results import BenchResults, Cell, Peak, Race
+from gfopt.bench.results import BenchResults, Cell, Peak, Race, Reach
 from gfopt.bench.target import races
 from gfopt.bench.tasks import mlp_problem
 from gfopt.engine import PopulationEngine, prepare
@@ -36,6 +37,7 @@ def run_bench(options: BenchOptions, heard: Heard = lambda _: None) -> BenchResu
     cells: dict[str, tuple[Cell, ...]] = {}
     raced: tuple[Race, ...] = ()
     peaks: tuple[Peak, ...] = ()
+    reached: tuple[Reach, ...] = ()
     skipped: dict[str, str] = {}
     with threads(options.threads):
         heard("the floor of this machine")
@@ -44,6 +46,8 @@ def run_bench(options: BenchOptions, heard: Heard = lambda _: None) -> BenchResu
             heard(section)
             if section == "target":
                 raced = _gather(races(options), lambda race: heard(f"past {race.name}"))
+            elif section == "convergence":
+                reached = _gather(reaches(), lambda reach: heard(f"past {reach.kind}, {reach.task}"))
             elif section == "memory":
                 if reason := why_not():
                     skipped[section] = reason
@@ -54,7 +58,7 @@ def run_bench(options: BenchOptions, heard: Heard = lambda _: None) -> BenchResu
                 cells[section] = _gather(found, lambda cell: heard(f"past {_title(cell)}"))
     machine, versions = about(options.device)
     settings = json.loads(json.dumps(asdict(options)))  # lists for tuples, as they come back from a file
-    return BenchResults(machine, versions, settings, asdict(hardware), cells, raced, peaks, skipped)
+    return BenchResults(machine, versions, settings, asdict(hardware), cells, raced, peaks, reached, skipped)
 
 
 def _cells(section: str, options: BenchOptions, hardware: Hardware) -> Iterable[Cell]:

@@ -16,7 +16,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from gfopt import optimizers
 from gfopt.bench import peers
 from gfopt.bench.options import DIGITS_ROWS, BenchOptions, sizes_of
-from gfopt.bench.overhead import gradient_free
+from gfopt.bench.overhead import KINDS
 from gfopt.bench.peer_optimizers import Rows, Swarm, evolution_of_lists
 from gfopt.bench.results import Race
 from gfopt.bench.tasks import SEED, mlp_problem, task_of
@@ -40,7 +40,7 @@ def races(options: BenchOptions) -> Iterator[Race]:
     problem = mlp_problem(NETWORK, DIGITS_ROWS)
     start = problem.initial(1, SEED)
     task = task_of(problem, start, sizes_of(NETWORK))
-    for kind in ("adam", *gradient_free()):
+    for kind in ("adam", *KINDS):
         yield race(f"gfopt {kind}", _ours(kind), problem, task, options.limit, ours=True, against=rival_of(kind))
     for name, (trainer, note) in PEERS.items():
         yield race(name, trainer, problem, task, options.limit, note=note)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gfopt.bench import BenchOptions, BenchResults
-from gfopt.bench.results import Cell, Contender, Peak, Race, Reached
+from gfopt.bench.results import Cell, Contender, Peak, Race, Reach, Reached
 
 
 @pytest.fixture
@@ -73,5 +73,10 @@ def given() -> BenchResults:
         cells={"evaluation": (evaluation, alone), "norms": (norms,), "optimizers": (own,)},
         races=races,
         peaks=(Peak("500-1000-494-10", 1024, 256, 4_097_818_624, 4_800_000_000, 3.25),),
+        reaches=(
+            Reach("random-search", "sphere", 4.0, 8.0, "it only guesses"),
+            Reach("adam", "sphere", 1e-9, 0.01),
+            Reach("adam", "iris", 0.9, 0.5),
+        ),
         skipped={"memory": "it needs 8 GiB of memory"},
     )

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from gfopt import registry
-from gfopt.bench import SECTIONS, BenchOptions, bench_options
-from gfopt.bench.options import sizes_of
+from gfopt.bench import BenchOptions, bench_options
+from gfopt.bench.options import TIMED, sizes_of
 from gfopt.errors import ConfigError
 
 
 def test_defaults_are_the_cells_that_the_page_shows():
     options = bench_options()
-    assert options.sections == SECTIONS
+    assert options.sections == TIMED
     assert (options.members, options.batches) == ((64, 256, 1024), (256, 1437))
     assert options.threads == torch.get_num_threads()
 

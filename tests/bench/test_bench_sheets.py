@@ -55,9 +55,16 @@ def test_races(given):
     assert "theirs: as its tutorial has it." in sheet.notes
 
 
+def test_what_was_reached_with_marks_for_misses_and_other_goals(given):
+    sheet = next(sheet for sheet in sheets(given) if sheet.section == "convergence")
+    assert sheet.columns == ("optimizer", "sphere", "iris")
+    assert sheet.rows == (("random-search", "4 *", "-"), ("adam", "1e-09", "0.9 !"))
+    assert "random-search on sphere: at most 8, as it only guesses." in sheet.notes
+
+
 def test_a_race_that_nobody_finished(given):
     lost = replace(given.races[1], reached={})
-    assert sheets(replace(given, races=(lost,), peaks=()))[-1].rows[0][:3] == ("theirs", "-", "-")
+    assert sheets(replace(given, races=(lost,), peaks=(), reaches=()))[-1].rows[0][:3] == ("theirs", "-", "-")
 
 
 def test_memory(given):
