@@ -10,9 +10,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gfopt import analysis, data, diagnostics, engine, nn, optimizers, plot, problems
+    from gfopt import analysis, callbacks, data, diagnostics, engine, nn, optimizers, plot, problems
     from gfopt.data import load_dataset
     from gfopt.errors import GfoptError
+    from gfopt.estimators import GradientFreeClassifier, GradientFreeRegressor
     from gfopt.lockstep import minimize_many
     from gfopt.models import load_model, model_info
     from gfopt.nn import build_network
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gfopt.run import Run, minimize
     from gfopt.study import Study, load_study
     from gfopt.trace import Budget
+    from gfopt.tuning import Tuned, tune
 
 __version__ = version("gfopt")
 
@@ -29,11 +31,14 @@ _HOMES = {
     "Budget": "gfopt.trace",
     "FunctionProblem": "gfopt.problems",
     "GfoptError": "gfopt.errors",
+    "GradientFreeClassifier": "gfopt.estimators",
+    "GradientFreeRegressor": "gfopt.estimators",
     "Results": "gfopt.results",
     "Run": "gfopt.run",
     "Study": "gfopt.study",
     "SubspaceProblem": "gfopt.problems",
     "SupervisedProblem": "gfopt.problems",
+    "Tuned": "gfopt.tuning",
     "build_network": "gfopt.nn",
     "load_dataset": "gfopt.data",
     "load_model": "gfopt.models",
@@ -42,21 +47,26 @@ _HOMES = {
     "minimize": "gfopt.run",
     "minimize_many": "gfopt.lockstep",
     "model_info": "gfopt.models",
+    "tune": "gfopt.tuning",
     "write_report": "gfopt.report",
 }
-_ROOMS = ("analysis", "data", "diagnostics", "engine", "nn", "optimizers", "plot", "problems")
+_ROOMS = ("analysis", "callbacks", "data", "diagnostics", "engine", "nn", "optimizers", "plot", "problems")
 
 __all__ = [
     "Budget",
     "FunctionProblem",
     "GfoptError",
+    "GradientFreeClassifier",
+    "GradientFreeRegressor",
     "Results",
     "Run",
     "Study",
     "SubspaceProblem",
     "SupervisedProblem",
+    "Tuned",
     "analysis",
     "build_network",
+    "callbacks",
     "data",
     "diagnostics",
     "engine",
@@ -71,6 +81,7 @@ __all__ = [
     "optimizers",
     "plot",
     "problems",
+    "tune",
     "write_report",
 ]
 

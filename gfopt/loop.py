@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gfopt.errors import ConfigError, NotDifferentiableError, expectation
+from gfopt.memory import peak_resident
 from gfopt.optimizers.base import Optimizer, Options
 from gfopt.problems.base import Problem
 from gfopt.problems.requests import Answer, Request, answer
@@ -366,17 +365,5 @@ def check_budget(problem: Problem, algorithm: type[Optimizer], options: Options,
 
 
 def _peak_memory(like: Tensor) -> int:
-    """Bytes: the GPU's highest allocation, or the process's highest resident size (0 on Windows)."""
-    if like.is_cuda:
-        return int(torch.cuda.max_memory_allocated(like.device))
-    if sys.platform == "win32":
-        return 0  # the system offers no such figure without a further package
-    status = Path("/proc/self/status")
-    if status.is_file():  # a worker's `getrusage` begins at the size of the process that started it
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """Bytes: the GPU's highest allocation, or the process's highest resident size."""
+    return int(torch.cuda.max_memory_allocated(like.device)) if like.is_cuda else peak_resident()

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
@@ -16,6 +15,7 @@ from gfopt.bench.options import BenchOptions
 from gfopt.bench.results import Peak
 from gfopt.bench.tasks import SEED, available_memory, mlp_problem
 from gfopt.errors import GfoptError
+from gfopt.memory import peak_resident
 
 NETWORK = "500-1000-494-10"  # 1,000,444 weights
 MEMBERS, BATCH = 1024, 256
@@ -55,20 +55,7 @@ def measured_here(network: str, members: int, batch: int) -> Peak:
     start = time.perf_counter()
     problem.evaluate(population)
     seconds = time.perf_counter() - start
-    return Peak(network, members, batch, population.numel() * population.element_size(), _peak_resident(), seconds)
-
-
-def _peak_resident() -> int:
-    """Bytes, the largest resident size of this process."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # `getrusage` would count the parent's memory too, up to the moment of the exec
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return Peak(network, members, batch, population.numel() * population.element_size(), peak_resident(), seconds)
 
 
 if __name__ == "__main__":
