@@ -33,9 +33,7 @@ class Checkpoint:
         seconds: between two writes; the end of the run is always written.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], about: Mapping[str, Any], seconds: float = EVERY_SECONDS
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], about: Mapping[str, Any], seconds: float = EVERY_SECONDS) -> None:
         self.path, self.about, self.seconds = Path(path), dict(about), seconds
         if not self.path.parent.is_dir():
             raise ConfigError("checkpoint: " + expectation("a file in a folder that exists", str(self.path)))

@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,6 +85,7 @@ class Listing(StrEnum):
     NORMS = "norms"
     DATASETS = "datasets"
     LOSSES = "losses"
+    FUNCTIONS = "functions"
 
 
 @app.command()
@@ -223,21 +225,18 @@ def best(
 @app.command("list")
 def list_names(
     what: Annotated[Listing | None, typer.Argument(help="What to list. By default everything.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables, for scripts.")] = False,
 ) -> None:
-    """List what a study can name."""
-    import inspect
+    """List what a study can name: what it is, where it comes from, and what it can handle."""
+    from gfopt.listing import entries, listing_table
 
-    from gfopt import registry
-
-    for listing in [what] if what else list(Listing):
-        known = getattr(registry, listing.value)
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for name in known.names():
-            entry = known.get(name)
-            about = getattr(entry, "description", None) or (inspect.getdoc(entry) or "").split("\n")[0]
-            table.add_row(name, escape(str(about)))
-        out.print(f"[bold]{listing.value}[/bold]")
-        out.print(table)
+    listings = {listing.value: entries(listing.value) for listing in ([what] if what else list(Listing))}
+    if as_json:
+        plain = {name: [asdict(entry) for entry in found] for name, found in listings.items()}
+        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+        return
+    for name, found in listings.items():
+        out.print(listing_table(name, found))
 
 
 @app.command()
@@ -273,7 +272,8 @@ def bench(
     only: Annotated[
         str | None,
         typer.Option(
-            metavar="SECTION,...", help="Of evaluation, norms, recurrent, optimizers, target, memory: by default all; convergence."
+            metavar="SECTION,...",
+            help="Of evaluation, norms, recurrent, optimizers, target, memory: by default all; convergence.",
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few repeats: under a minute.")] = False,

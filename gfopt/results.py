@@ -32,6 +32,13 @@ class Results:
         diagnostics: one row a measured number: `quantity`, `layer` (0 for one of the whole run), `name`, `value`,
             and where it was measured: the problem with its grid values, `repeat`, `optimizer`, `run`, `step`,
             `forward_equivalents`. At the starts, which belong to no run, `optimizer` and `run` are missing.
+        tuning: one row a trial of a tuning: which one it is of, `trial`, `options.*`, `seed_*` (the metric of each
+            tuning seed), `objective` (their median), `best` (that of the best trial so far), `status` and the ledger.
+            Empty unless the study tunes.
+        tuned: one row a problem cell and optimizer of a study that tunes: `status` (`untuned`, with the reason in
+            `message`, where there was nothing to tune), `trials`, `sampler`, `metric`, `objective`, `default` (that of
+            the defaults), the chosen `options.*`, the ledger of all trials, and beside it what the runs that use them
+            have cost together: `runs`, `runs_evaluations`, `runs_forward_equivalents`, `runs_seconds`.
         study: the study as plain data.
         environment: what it ran on.
         path: the folder.
@@ -56,6 +63,8 @@ class Results:
         who = [c for c in self.runs.columns if c in ("run", "problem", "optimizer", "repeat") or c in self.grid_columns]
         self.curves: pd.DataFrame = curves.merge(self.runs[who], on="run", how="left") if len(curves) else curves
         self.diagnostics: pd.DataFrame = _diagnostics(diagnostics, self.runs[who])
+        self.tuning, pairs = folder.tunings.frames()
+        self.tuned: pd.DataFrame = analysis.with_costs_of_runs(pairs, self.runs)
 
     @property
     def grid_columns(self) -> list[str]:

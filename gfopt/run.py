@@ -168,7 +168,10 @@ class Call:
         """The run of a seed, not started."""
         streams = {purpose: derive(seed, "minimize", purpose) for purpose in ("init", "data", "optimizer")}
         recorder = Recorder(self.problem, self.kinds) if self.kinds else None
-        watching: dict[str, Any] = {"progress": progress, "callbacks": [*callbacks, *([] if recorder is None else [recorder])]}
+        watching: dict[str, Any] = {
+            "progress": progress,
+            "callbacks": [*callbacks, *([] if recorder is None else [recorder])],
+        }
         goal: dict[str, Any] = {"start": self.start, "target": self.target}
         loop = make_loop(self.problem, self.optimizer, self.options, self.budget, streams, **goal, **watching)
         return Attempt(self, streams, loop, recorder)

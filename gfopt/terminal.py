@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gfopt.bench import BenchOptions, BenchResults
     from gfopt.results import Results
     from gfopt.study import Study
+    from gfopt.study.forecast import Forecast
 
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -54,8 +55,25 @@ def print_forecast(study: Study, device: str | None, workers: int | None) -> Non
     at_once = f"the repeats of a cell together, {slots} cells" if study.config.batch_repeats else str(slots)
     out.print(
         f"{study.config.runs} runs, {at_once} at a time: about {_duration(seconds)} of evaluation, "
-        "to which the optimizers' own work and the start of each run add. Nothing was started."
+        "to which the optimizers' own work and the start of each run add."
     )
+    if study.config.tune is not None:
+        _print_tuning_forecast(study, rows, slots, device)
+    out.print("Nothing was started.")
+
+
+def _print_tuning_forecast(study: Study, rows: list[Forecast], slots: int, device: str | None) -> None:
+    """What tuning adds, and whom it leaves as they are."""
+    tuned = [row for row in rows if row.tuning_runs]
+    seconds = sum(row.tuning_seconds for row in tuned) / min(slots, max(1, len(tuned)))
+    tune, each = study.config.tune, len(tuned)
+    assert tune is not None
+    out.print(
+        f"Before them {each} tuning{'s' if each != 1 else ''} of {tune.trials} trials x {len(tune.seeds)} seeds, "
+        f"{sum(row.tuning_runs for row in tuned)} runs: about {_duration(seconds)} more."
+    )
+    for reason in study.untuned(device):
+        out.print(f"• {escape(reason)}.")
 
 
 def run_with_progress(study: Study, folder: Path, workers: int | None, device: str | None, fresh: bool) -> Results:
@@ -70,7 +88,7 @@ def run_with_progress(study: Study, folder: Path, workers: int | None, device: s
     )
 
     from gfopt.engine.fused.evaluator import waits
-    from gfopt.study.study import Progress as State
+    from gfopt.study.progress import Progress as State
 
     columns = (
         TextColumn("{task.description}"),
@@ -94,6 +112,8 @@ def run_with_progress(study: Study, folder: Path, workers: int | None, device: s
             failures = sum(state.counts.get(s, 0) for s in (*FAILED, "diverged"))
             running = "; ".join(f"{title} {spent:.0%}" for title, (spent, _) in list(state.running.items())[:1])
             note = f"[red]{failures} not ok[/red] " if failures else ""
+            if state.tuned < state.tunings:
+                note += f"tuned {state.tuned} of {state.tunings} "
             show(state.finished, note + escape(running))
 
         results = study.run(folder, workers=workers, device=device, fresh=fresh, progress=heard)

@@ -195,9 +195,7 @@ print(run.best.numpy().tobytes().hex())
 def test_a_new_process_goes_on_where_the_old_one_was(problem, tmp_path):
     whole = gfopt.minimize(problem, "ga", budget=BUDGET, population=16)
     with pytest.raises(KeyboardInterrupt):
-        gfopt.minimize(
-            problem, "ga", budget=BUDGET, population=16, checkpoint=tmp_path / "c", callbacks=[Interrupt(7)]
-        )
+        gfopt.minimize(problem, "ga", budget=BUDGET, population=16, checkpoint=tmp_path / "c", callbacks=[Interrupt(7)])
     command = [sys.executable, "-c", _OTHER, str(tmp_path / "c")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -254,7 +254,7 @@ def test_every_name_is_listed_with_a_line_about_it(what, gfopt_command):
     lines = out.splitlines()
     assert lines[0] == what
     for name in getattr(registry, what).names():
-        (line,) = [line for line in lines if line.split() and line.split()[0] == name]
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
         assert len(line.split()) > 2, f"{name} has no description"
 
 

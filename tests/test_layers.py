@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "tuning": {"errors", "options", "rng", "optimizers", "problems", "run", "trace"},
     "estimators": {"callbacks", "data", "errors", "problems", "run", "trace"},
     "testing": {"errors", "optimizers", "types"},
+    "listing": {"errors", "registry"},
     "lockstep": {"errors", "loop", "problems", "run", "trace", "types"},
     "bench": {
         "data",
@@ -64,6 +65,7 @@ MAY_IMPORT = {
     "results": {"errors", "analysis", "store", "models", "trace"},
     "study": FOUNDATION
     | {
+        "callbacks",
         "config",
         "data",
         "diagnostics",
@@ -76,6 +78,7 @@ MAY_IMPORT = {
         "results",
         "run",
         "store",
+        "tuning",
     },
 }
 

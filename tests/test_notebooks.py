@@ -72,8 +72,8 @@ def test_stored_outputs(path):
     assert not MACHINE.search(shown(notebook))
 
 
-# The two that train longest are left to the slow suite.
-SLOW = ("vanishing_gradients", "your_own_problem")
+# All but one are left to the slow suite.
+SLOW = ("quickstart", "vanishing_gradients", "your_own_problem")
 FRESH = [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in SLOW else []) for p in PATHS]
 
 

@@ -28,6 +28,7 @@ from gfopt.analysis.statistics import (
     probability_of_improvement,
     success_rate,
 )
+from gfopt.analysis.tuning import tuning_curves, with_costs_of_runs
 from gfopt.analysis.verdict import brief, findings, verdicts
 from gfopt.analysis.why import explain
 
@@ -69,7 +70,9 @@ __all__ = [
     "summary",
     "targets",
     "trajectories",
+    "tuning_curves",
     "unaided_gain",
     "verdicts",
     "winners",
+    "with_costs_of_runs",
 ]

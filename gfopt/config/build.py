@@ -8,7 +8,7 @@ from typing import Any
 from gfopt.config import cells, entries, grid
 from gfopt.config.cells import OptimizerCell, ProblemCell, Rules
 from gfopt.config.messages import Issue, Place, issue_of, raise_issues
-from gfopt.config.models import Report, Settings, check_name
+from gfopt.config.models import Report, Settings, Tune, check_name
 from gfopt.config.schema import StudyConfig
 from gfopt.config.validation import validate
 from gfopt.errors import ConfigError, expectation, suggestion
@@ -64,6 +64,7 @@ class _Builder:
         optimizers = self.optimizer_cells(entries_of["optimizers"], grids)
         names = list(dict.fromkeys([*entries_of["optimizers"], *(cell.name for cell in optimizers)]))
         self.check_report(names)
+        self.check_tune(names)
         self.check_chosen(problems, names)
         if settings is not None and settings.batch_repeats:
             self.check_clocks(problems)
@@ -184,6 +185,19 @@ class _Builder:
             wanted = "auto, or a list of different losses, as [0.5, 0.1]"
             self._add(("report", "targets"), expectation(wanted, targets))
 
+    def check_tune(self, optimizers: list[str]) -> None:
+        given = self.data.get("tune")
+        tune = None if given is None else validate(Tune, given, ("tune",), [])
+        if tune is None:  # there is none, or the settings have an issue of it
+            return
+        entries.budget(tune.budget, ("tune", "budget"), self.issues)
+        places: dict[Place, str] = {("tune", "spaces", name): name for name in tune.spaces}
+        places |= {("tune", "optimizers", index): name for index, name in enumerate(tune.optimizers or ())}
+        for place, name in places.items():
+            if name not in optimizers:
+                wanted = "the name of one of the optimizers"
+                self._add(place, expectation(wanted, name, suggestion(name, optimizers)))
+
     def check_clocks(self, problems: list[ProblemCell]) -> None:
         """Refuse what counts the seconds of single runs where repeats share theirs."""
         got, fix = "`seconds`, which repeats share under batch_repeats", "Use forward_equivalents or evaluations."
@@ -192,9 +206,10 @@ class _Builder:
             if cell.budget.seconds is not None:
                 issue = Issue(place, text) if cell.config.budget is None else cell.issue(place, text)
                 self.issues += [issue] if issue not in self.issues else []
-        report = self.data.get("report")
-        if isinstance(report, Mapping) and report.get("axis") == "seconds":
-            self._add(("report", "axis"), text)
+        for section, key in (("report", "axis"), ("early_stopping", "unit")):
+            given = self.data.get(section)
+            if isinstance(given, Mapping) and given.get(key) == "seconds":
+                self._add((section, key), text)
 
     def _add(self, path: Place, text: str) -> None:
         self.issues.append(Issue(path, text))

@@ -28,7 +28,7 @@ def check_tasks(config: StudyConfig) -> None:
             continue
         for path, loss in _named_losses(problem):
             if task not in registry.losses.get(loss).tasks:
-                fitting = [name for name in registry.losses.names() if task in registry.losses.get(name).tasks]
+                fitting = [name for name in registry.losses.loadable() if task in registry.losses.get(name).tasks]
                 wanted = f"a loss for {task}, which {dataset or problem.dataset['path']} is"
                 issues.append(cell.issue(path, expectation(wanted, loss, f"Use one of {', '.join(fitting)}.")))
     raise_issues(issues, lambda _: config.source)

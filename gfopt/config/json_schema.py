@@ -17,10 +17,13 @@ from gfopt.config.models import (
     NAME_LENGTH,
     NAME_PATTERN,
     CodeReference,
+    EarlyStopping,
     FunctionConfig,
+    Range,
     Report,
     Settings,
     SupervisedConfig,
+    Tune,
 )
 from gfopt.diagnostics.kinds import KINDS
 from gfopt.trace import BUDGET_UNITS
@@ -29,20 +32,24 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAME: Schema = {"pattern": rf"^(?!.*\.\.){NAME_PATTERN}$", "maxLength": NAME_LENGTH}
+_WITHOUT_GRIDS = ("Report", "EarlyStopping", "Tune", "Range", "Budget")
 _ANNOTATIONS = ("title", "description", "default", "examples")
 
 
 def json_schema() -> Schema:
     """The schema of a study file, JSON Schema draft 2020-12.
 
-    Imports every registered optimizer, network and data set for their options. Like `from_mapping` it refuses
-    unknown keys and admits `{grid: [...]}` for any value inside a problem or an optimizer; what only a
-    computation can tell (values that do not fit together) it lets pass.
+    Imports every registered optimizer, network and data set for their options; knows nothing of those that cannot be
+    imported here. Like `from_mapping` it refuses unknown keys and admits `{grid: [...]}` for any value inside a problem
+    or an optimizer; what only a computation can tell (values that do not fit together) it lets pass.
     """
     options = _option_models()
     named: dict[str, type[BaseModel]] = {
         "Settings": Settings,
         "Report": Report,
+        "EarlyStopping": EarlyStopping,
+        "Tune": Tune,
+        "Range": Range,
         "problem.data": SupervisedConfig,
         "problem.function": FunctionConfig,
     }
@@ -50,14 +57,16 @@ def json_schema() -> Schema:
     settings = definitions.pop("Settings")
     _specialize(definitions, options)
     definitions = {
-        name: schema if name in ("Report", "Budget") else _with_grids(schema) for name, schema in definitions.items()
+        name: schema if name in _WITHOUT_GRIDS else _with_grids(schema) for name, schema in definitions.items()
     }
     properties = settings["properties"]
     properties["name"] |= _NAME
     properties["budget"] |= {"$ref": "#/$defs/Budget"}
     properties["problems"] |= _section({"anyOf": [_ref("problem.data"), _ref("problem.function")]})
-    properties["optimizers"] |= _section(_chosen("optimizer", "kind", registry.optimizers.names()))
+    properties["optimizers"] |= _section(_chosen("optimizer", "kind", registry.optimizers.loadable()))
     properties["diagnostics"]["items"] = {"enum": list(KINDS)}
+    for name, model in (("early_stopping", "EarlyStopping"), ("tune", "Tune")):
+        properties[name] = {"anyOf": [_ref(model), {"type": "null"}], "description": properties[name]["description"]}
     properties["report"] = _ref("Report") | {"description": properties["report"]["description"]}
     return {"$schema": DIALECT, **settings, "title": "gfopt study", "$defs": definitions}
 
@@ -68,8 +77,8 @@ def _option_models() -> dict[str, type[BaseModel]]:
 
     models: dict[str, type[BaseModel]] = {"dataset file": FileOptions, "importance": ImportanceOptions}
     for known in (registry.optimizers, registry.networks, registry.norms):
-        models |= {f"{known.kind}.{name}": known.get(name).options_class for name in known.names()}
-    return models | {f"dataset.{name}": named_options(name) for name in registry.datasets.names()}
+        models |= {f"{known.kind}.{name}": known.get(name).options_class for name in known.loadable()}
+    return models | {f"dataset.{name}": named_options(name) for name in registry.datasets.loadable()}
 
 
 def _definitions(models: dict[str, type[BaseModel]]) -> dict[str, Schema]:
@@ -113,9 +122,11 @@ def _specialize(definitions: dict[str, Schema], options: Iterable[str]) -> None:
             schema["required"] = sorted({"kind", *schema.get("required", [])})
         if kind == "network" and "norm" in definitions[key]["properties"]:
             definitions[key]["properties"]["norm"] |= _norm()
-    definitions["Function"]["properties"]["name"]["enum"] = list(registry.functions.names())
+    definitions["Function"]["properties"]["name"]["enum"] = list(registry.functions.loadable())
     definitions["Report"]["properties"]["axis"]["enum"] = list(BUDGET_UNITS)
+    definitions["EarlyStopping"]["properties"]["unit"]["enum"] = list(BUDGET_UNITS)
     definitions["Budget"] = _budget()
+    definitions["Tune"]["properties"]["budget"] |= _ref("Budget")
     definitions["problem.function"]["properties"]["budget"] |= _ref("Budget")
     definitions["problem.data"]["properties"]["budget"] |= _ref("Budget")
     weights = definitions["importance"]["properties"]["weights"]
@@ -126,7 +137,7 @@ def _specialize(definitions: dict[str, Schema], options: Iterable[str]) -> None:
 
 def _norm() -> Schema:
     """A norm in any of its spellings: one for all layers, or a list."""
-    names = list(registry.norms.names())
+    names = list(registry.norms.loadable())
     one = [{"enum": names}, _chosen("norm", "kind", names)]
     return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]}
 
@@ -134,7 +145,7 @@ def _norm() -> Schema:
 def _specialize_problem(problem: Schema, objective: Schema) -> None:
     """The same for the values that are of several kinds."""
     del problem["sample_weight"]  # from Python only
-    data = registry.datasets.names()
+    data = registry.datasets.loadable()
     problem["dataset"] |= {"anyOf": [{"enum": list(data)}, _chosen("dataset", "name", data), _ref("dataset file")]}
     module = CodeReference.model_json_schema()["properties"]["module"]
     code = {
@@ -143,8 +154,8 @@ def _specialize_problem(problem: Schema, objective: Schema) -> None:
         "required": ["module"],
         "not": {"required": ["kind"]},
     }
-    problem["network"] |= {"anyOf": [_chosen("network", "kind", registry.networks.names()), code]}
-    losses = [{"enum": list(registry.losses.names())}, _table("kind", registry.losses.names())]
+    problem["network"] |= {"anyOf": [_chosen("network", "kind", registry.networks.loadable()), code]}
+    losses = [{"enum": list(registry.losses.loadable())}, _table("kind", registry.losses.loadable())]
     problem["loss"] |= {"anyOf": losses}
     objective["loss"] |= {"anyOf": losses}
     objective["surrogate"] |= {"anyOf": [*losses, {"type": "null"}]}

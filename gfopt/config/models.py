@@ -169,6 +169,52 @@ class Report(Frozen):
     )
 
 
+class Range(Frozen):
+    """Numbers that a tuned option is chosen from."""
+
+    low: int | float = Field(description="the lowest one")
+    high: int | float = Field(description="the highest one")
+    log: bool = Field(False, description="whether equal ratios count as equal steps")
+    step: int = Field(1, ge=1, description="distance of neighbouring whole numbers")
+
+
+def _check_seeds(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(expectation("different seeds", seeds))
+    return seeds
+
+
+class Tune(Frozen):
+    """Equal-effort tuning: options that an optimizer's entry does not name are chosen on validation data."""
+
+    trials: int = Field(20, ge=1, description="sets of options that each optimizer tries, its defaults among them")
+    budget: Any = Field(None, description="of each run of a trial; null: the problem's own")
+    sampler: Literal["tpe", "random", "qmc"] = Field("tpe", description="what proposes the options")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_check_seeds)] = Field(
+        [1000, 1001], min_length=1, description="of the runs of a trial; no reported run has them"
+    )
+    optimizers: list[str] | None = Field(
+        None, min_length=1, description="names of the optimizers that are tuned; null: all that have something to tune"
+    )
+    spaces: dict[str, dict[str, Range | list[str | int | float | bool | None]]] = Field(
+        default_factory=dict,
+        description="by optimizer: option to what it is chosen from, in place of what the optimizer declares",
+    )
+
+
+class EarlyStopping(Frozen):
+    """Where a run ends before its budget does: one rule for all runs of the study."""
+
+    patience: float = Field(gt=0, description="cost without an improvement that ends a run", examples=["1.0e5"])
+    min_delta: float = Field(0.0, ge=0, description="how much better than the best so far counts as an improvement")
+    unit: Annotated[str, AfterValidator(_check_axis)] = Field("forward_equivalents", description="unit of the patience")
+    monitor: str = Field(
+        "loss",
+        description="what has to improve: the incumbent's loss, or a held-out score",
+        examples=["validation_loss"],
+    )
+
+
 class Settings(Frozen):
     """What a study says beside its problems and optimizers."""
 
@@ -189,4 +235,8 @@ class Settings(Frozen):
         description="what is measured at the starts and along the runs, outside the clock",
         examples=["[gradient-flow, saturation]"],
     )
+    early_stopping: EarlyStopping | None = Field(
+        None, description="the rule by which a run may end before its budget; null: none does"
+    )
+    tune: Tune | None = Field(None, description="equal-effort tuning, before the runs that are reported")
     report: Report = Field(default_factory=Report, description="what the report compares with")

@@ -66,7 +66,9 @@ def _keys(here: Any) -> Iterable[str | int]:
 def _optional(path: Place) -> tuple[str, ...]:
     """The mappings below `path` that a file may leave out, so that a path through them need not exist yet."""
     if not path:
-        return ("budget", "report")
+        return ("budget", "early_stopping", "report", "tune")
+    if path == ("tune",):
+        return ("budget", "spaces")
     if len(path) == 2 and path[0] == "problems":
         return ("budget", "objective", "subspace", "network", "dataset", "function")
     return ()

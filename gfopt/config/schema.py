@@ -49,6 +49,11 @@ class StudyConfig(Settings):
         """The optimizer cells that the report's baseline names: several if it is the base of a grid."""
         return tuple(cell.name for cell in self.optimizer_cells if self.report.baseline in (cell.name, cell.base))
 
+    def tunes(self, optimizer: OptimizerCell) -> bool:
+        """Whether the study wants an optimizer tuned, which takes something to tune besides."""
+        chosen = None if self.tune is None else self.tune.optimizers
+        return self.tune is not None and (chosen is None or optimizer.base in chosen or optimizer.name in chosen)
+
     def resolved(self) -> dict[str, Any]:
         """The study as a mapping in a fixed order, overrides and defaults of the study filled in.
 
@@ -62,6 +67,11 @@ class StudyConfig(Settings):
             data["batch_repeats"] = True
         if self.diagnostics != list(kinds.DEFAULT):
             data["diagnostics"] = list(self.diagnostics)
+        if self.early_stopping is not None:
+            data["early_stopping"] = self.early_stopping.model_dump(mode="json")
+        if self.tune is not None:
+            spaces = self.tune.model_dump(mode="json", include={"spaces"}, exclude_unset=True)
+            data["tune"] = {**self.tune.model_dump(mode="json", exclude_none=True, exclude={"spaces"}), **spaces}
         data |= {"problems": copy(self.problems), "optimizers": copy(self.optimizers)}
         return data | {"report": self.report.model_dump(mode="json")}
 

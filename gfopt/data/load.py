@@ -73,7 +73,7 @@ def source(name: str) -> AnySource:
 
 def sources() -> tuple[AnySource, ...]:
     """Every data set that has a name, with task and description; loads none of them."""
-    return tuple(source(name) for name in registry.datasets.names())
+    return tuple(source(name) for name in registry.datasets.loadable())
 
 
 def load_dataset(

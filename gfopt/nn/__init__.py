@@ -1,5 +1,6 @@
 """Networks, the shared normalization module, and the layout of a network's parameters in a flat vector."""
 
+from gfopt.nn._options import NetworkOptions
 from gfopt.nn.activations import ACTIVATIONS, is_differentiable, make_activation, parse_activation
 from gfopt.nn.build import NetworkKind, build_network, parse_network
 from gfopt.nn.cnn import CNN, CNNOptions
@@ -27,6 +28,7 @@ __all__ = [
     "LSTMOptions",
     "MLPOptions",
     "NetworkKind",
+    "NetworkOptions",
     "NormLayer",
     "Normalization",
     "NormalizedConv2d",

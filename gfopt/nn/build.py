@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -14,6 +14,7 @@ from gfopt.nn._options import NetworkOptions, parse
 _SIZES = ("kind", "in_features", "input_shape", "out_features")
 
 
+@runtime_checkable
 class NetworkKind(Protocol):
     """What every entry of `registry.networks` is."""
 

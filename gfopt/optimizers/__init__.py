@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from gfopt import registry
+from gfopt.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +86,8 @@ def _is_usable(name: str) -> bool:
     from pydantic import ValidationError
 
     try:
-        optimizer_class(name).options_class()
-    except (ImportError, ValidationError):  # its library is missing, or an option has no default
+        algorithm = optimizer_class(name)
+        algorithm.options_class()
+    except (ImportError, ConfigError, ValidationError):  # it lacks a library, is broken, or an option has no default
         return False
-    return True
+    return algorithm.continuous

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gfopt.draws import Draws
-from gfopt.optimizers.variation import LARGEST, SMALLEST, neurons_of
+from gfopt.optimizers._parameters import LARGEST, SMALLEST, neurons_of
 from gfopt.types import Group
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Numbers of a chunk of rows on a CPU: small enough for the caches, large enough to start threads for.
 _CHUNK = 1 << 22
+# Crossovers that put genes between those of the parents, or beyond, instead of exchanging them.
+ALONG_THE_LINE = ("blend", "arithmetic", "sbx")
 _GLANCE = 512  # genes that tell almost always whether two rows differ
 
 
@@ -39,10 +41,27 @@ def select(loss: Tensor, count: int, options: GeneticAlgorithmOptions, draws: Dr
     if options.selection == "truncation":
         best = torch.argsort(loss, stable=True)[: max(1, round(options.truncation_share * len(loss)))]
         return best[draws.integers(len(best), count)]
-    share = len(loss) - torch.searchsorted(loss.sort().values, loss)  # how many are no better
-    wheel = share.cumsum(0)
+    ordered = loss.sort().values
+    better = torch.searchsorted(ordered, loss)
+    if options.selection == "rank":
+        # Equal losses share the mean of their ranks.
+        worse = len(loss) - 1 - (better + torch.searchsorted(ordered, loss, right=True) - 1).double() / 2
+        pressure = options.rank_pressure
+        wheel = (2 - pressure + 2 * (pressure - 1) * worse / max(1, len(loss) - 1)).cumsum(0)
+        marks = draws.uniform_(wheel.new_empty(count)) * wheel[-1]
+        return torch.searchsorted(wheel, marks, right=True).clamp_(max=len(loss) - 1)
+    wheel = (len(loss) - better).cumsum(0)  # shares: how many are no better
+    if options.selection == "sus":
+        return _universal_sampling(wheel.double(), count, draws)
     # Whole numbers: no rounding can put a ball outside the wheel.
     return torch.searchsorted(wheel, draws.integers(len(loss) * (len(loss) + 1) // 2, count), right=True)
+
+
+def _universal_sampling(wheel: Tensor, count: int, draws: Draws) -> Tensor:
+    """`(count,)` places on the wheel `(P,)`, which is turned once, at equally distant marks; in random order."""
+    numbers = draws.uniform_(wheel.new_empty(count + 1))
+    marks = (torch.arange(count, device=wheel.device) + numbers[0]) * (wheel[-1] / count)
+    return torch.searchsorted(wheel, marks).clamp_(max=len(wheel) - 1)[numbers[1:].argsort()]
 
 
 def chosen(count: int, probability: float, like: Tensor, draws: Draws) -> Tensor | None:
@@ -91,8 +110,8 @@ class Crossover:
         even = len(parents) // 2 * 2
         one, other = (genomes.index_select(0, parents[side:even:2]) for side in (0, 1))
         first, second = offspring[:even:2], offspring[1:even:2]
-        if self.options.crossover == "blend":
-            shift = blend_shift(one, other, self.draws.uniform_(torch.empty_like(one)), self.options.blend_alpha)
+        if self.options.crossover in ALONG_THE_LINE:
+            shift = self._share(one).mul_(other - one)
             if crossed is not None:
                 shift *= crossed[:, None]
             torch.add(one, shift, out=first)
@@ -100,6 +119,18 @@ class Crossover:
         else:
             swap(one, other, self.mask(len(one), crossed), first, second)
         offspring[even:] = genomes[parents[even:]]
+
+    def _share(self, like: Tensor) -> Tensor:
+        """`(N, D)` which part of the way to the other parent each gene goes."""
+        options, draws = self.options, self.draws
+        if options.crossover == "arithmetic":
+            return draws.uniform_(torch.empty_like(like[:, :1])).expand_as(like).clone()
+        uniform = draws.uniform_(torch.empty_like(like))
+        return (
+            blend_share(uniform, options.blend_alpha)
+            if options.crossover == "blend"
+            else sbx_share(uniform, options.sbx_eta)
+        )
 
     def mask(self, count: int, crossed: Tensor | None) -> Tensor:
         """`(count, D)` which genes of a pair change sides: none in a pair that is not `crossed` `(count,)`."""
@@ -147,9 +178,15 @@ def swap(one: Tensor, other: Tensor, mask: Tensor, first: Tensor, second: Tensor
     torch.bitwise_xor(other_bits, difference, out=second.view(whole))
 
 
-def blend_shift(one: Tensor, other: Tensor, uniform: Tensor, alpha: float) -> Tensor:
-    """`(N, D)` what BLX-alpha adds to one parent and takes from the other (Eshelman and Schaffer 1993)."""
-    return uniform.mul_(1 + 2 * alpha).sub_(alpha).mul_(other - one)
+def blend_share(uniform: Tensor, alpha: float) -> Tensor:
+    """The part of the way to the other parent that BLX-alpha goes (Eshelman and Schaffer 1993); in place."""
+    return uniform.mul_(1 + 2 * alpha).sub_(alpha)
+
+
+def sbx_share(uniform: Tensor, eta: float) -> Tensor:
+    """The same for simulated binary crossover (Deb and Agrawal 1995), which may go backwards."""
+    beta = torch.where(uniform <= 0.5, 2 * uniform, 0.5 / (1 - uniform)).pow_(1 / (eta + 1))
+    return beta.neg_().add_(1).div_(2)
 
 
 class Mutation:
@@ -185,7 +222,7 @@ class Mutation:
 
 
 def parameter_size(genomes: Tensor, scale: Tensor, groups: Sequence[Group]) -> Tensor:
-    """`(N, D)` root mean square of the parameter that each gene belongs to, as `variation.parameter_size`."""
+    """`(N, D)` root mean square of the parameter that each gene belongs to, as `_parameters.parameter_size`."""
     sizes = scale.repeat(len(genomes), 1)
     for group in groups:
         mean_square = genomes[:, group.slice].square().mean(dim=1, keepdim=True, dtype=torch.float64)

@@ -53,6 +53,11 @@ class SearchDistribution(Optimizer):
         assert isinstance(options, DistributionOptions)
         return options.population
 
+    @classmethod
+    def evaluations_per_step(cls, options: Options) -> int:
+        """The samples, and the center: it has moved."""
+        return cls.population_size(options) + 1
+
     def _initialize(self, start: Tensor) -> None:
         self._start: Tensor | None = start
         self._center = start[0].clone()
@@ -139,3 +144,14 @@ def utilities_by_rank(loss: Tensor, utilities: Tensor) -> Tensor:
     rank[torch.argsort(loss, stable=True)] = torch.arange(len(loss), device=loss.device)
     shared = utilities.new_zeros(len(count)).index_add_(0, place, utilities[rank])
     return torch.index_select(shared / count, 0, place)
+
+
+def centered_ranks(loss: Tensor) -> Tensor:
+    """Map `(P,)` losses to `(P,)` utilities in [-1/2, 1/2], lowest loss highest; they sum to zero.
+
+    Args:
+        loss: `(P,)`; `+inf` marks a failed row and ranks last; equal losses share their ranks.
+
+    References: Salimans et al. 2017, arXiv:1703.03864, section 2.1 (fitness shaping).
+    """
+    return utilities_by_rank(loss, torch.linspace(0.5, -0.5, len(loss), dtype=loss.dtype, device=loss.device))

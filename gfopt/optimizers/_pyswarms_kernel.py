@@ -64,8 +64,23 @@ def _ahead(key, used, count):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def move(position, velocity, personal, leaders, inertia, pulls, fastest, key, used):  # type: ignore[no-untyped-def]
-    """New velocities and positions, in place; how many numbers of the state `key`, advanced in place, are used up.
+def _align(key, pos):  # type: ignore[no-untyped-def]
+    """The same stream with an even number of words used up, which is returned; `key` changes in place.
+
+    Any 624 words in a row are a state: a window that is one word further on has used up one less.
+    """
+    if pos % 2 == 0:
+        return pos
+    following = _word(key[0], key[1], key[MIDDLE])
+    for i in range(WORDS - 1):
+        key[i] = key[i + 1]
+    key[WORDS - 1] = following
+    return pos - 1
+
+
+@compiled
+def move(position, velocity, personal, leaders, inertia, pulls, fastest, key, pos):  # type: ignore[no-untyped-def]
+    """New velocities and positions, in place; how many words of the state `key`, advanced in place, are used up.
 
     Args:
         position: `(P, D)` float32 or float64.
@@ -76,9 +91,10 @@ def move(position, velocity, personal, leaders, inertia, pulls, fastest, key, us
         pulls: towards the own and towards the leader's best position (`c1`, `c2`).
         fastest: `(D,)` float64 highest speed of each gene; infinite for none.
         key: `(624,)` uint32 state of the Mersenne Twister.
-        used: numbers of that state that are used up, 0 to 312.
+        pos: words of that state that are used up, 0 to 624.
     """
     count, dim = position.shape
+    used = _align(key, pos) // 2
     second_key = key.copy()
     used_second = _ahead(second_key, used, count * dim)
     words = np.empty(WORDS, dtype=np.uint32)
@@ -112,4 +128,4 @@ def move(position, velocity, personal, leaders, inertia, pulls, fastest, key, us
                 place[at] = np.float64(here) + new
             gene, used, used_second = gene + length, used + length, used_second + length
     key[:] = second_key
-    return used_second
+    return 2 * used_second

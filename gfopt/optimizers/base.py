@@ -39,6 +39,7 @@ class Optimizer(ABC):
         needs_gradient: `True` refuses a problem without one before anything starts.
         max_dim: the largest `D` that it can handle; `None`: any that fits in memory.
         device: where its state lives: `any`, where the start rows are; `cpu`, in main memory, whence its rows travel.
+        continuous: `False` for a genome of few values, as signs: its first rows are not the start, and rows recur.
         space: what tuning may choose each option from; no entry, no tuning.
         wants_gradient: read before each `ask`.
         hold_batch: `True` keeps the batch of the step before.
@@ -55,6 +56,7 @@ class Optimizer(ABC):
     needs_gradient: ClassVar[bool] = False
     max_dim: ClassVar[int | None] = None
     device: ClassVar[Literal["any", "cpu"]] = "any"
+    continuous: ClassVar[bool] = True
     space: ClassVar[Space] = {}
 
     def __init__(

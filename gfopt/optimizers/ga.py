@@ -3,63 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from gfopt.draws import Draws
-from gfopt.errors import expectation
 from gfopt.optimizers import _breeding as breeding
 from gfopt.optimizers import _passes as passes
+from gfopt.optimizers._genetic_options import GenerationOptions, NativeCrossover, NativeMutation, NativeSelection
 from gfopt.optimizers.base import Optimizer, Options
+from gfopt.optimizers.space import Choice, Integer, Real, Space
 from gfopt.types import Evaluation
 
 
-class GeneticAlgorithmOptions(Options):
+class GeneticAlgorithmOptions(GenerationOptions):
     """Options of `ga`; they mean what those of `deap-ga` mean.
 
     Attributes:
-        population: number of individuals.
-        elites: the best individuals, which survive unchanged.
         selection: how parents are chosen: `tournament`, the best of `tournament_size` random ones; `roulette`, with a
-            probability proportional to the number of individuals that are no better; `truncation`, at random among the
-            best `truncation_share`.
-        tournament_size: individuals in a tournament; 1 is no selection at all.
-        truncation_share: share of the population that `truncation` chooses from.
+            probability proportional to the number of individuals that are no better; `sus`, the same wheel, turned once
+            for all parents; `rank`, with a probability that falls linearly with the rank; `truncation`, at random among
+            the best `truncation_share`.
         crossover: what a pair of parents exchanges: `uniform`, each gene with probability 1/2; `one-point` and
             `two-point`, a segment; `neuron`, all incoming weights of a neuron together, with probability 1/2; `blend`,
-            genes on the line through the parents'.
-        crossover_probability: probability that a pair is crossed.
-        blend_alpha: how far `blend` reaches outside the parents, in units of their distance.
-        mutation_probability: probability that an individual is mutated.
-        gene_probability: probability that a gene of a mutated individual is changed.
-        mutation_strength: standard deviation of the normal number added to a gene, in units of `mutation_scale`.
-        mutation_scale: `initial`, the gene's scale; `relative`, the root mean square of the parameter that it belongs
-            to, as the individual has it before the mutation, but between a tenth and a thousand times the scale.
+            genes on the line through the parents'; `arithmetic`, all genes at one and the same place between the
+            parents'; `sbx`, genes around the parents' as one-point crossover of binary numbers spreads them.
+        mutation: `gaussian`, a normal number is added; `deap-ga` has other kinds.
+
+    The defaults are those of `deap-ga`, for the same reasons.
     """
 
-    population: int = Field(64, ge=2)
-    elites: int = Field(2, ge=0)
-    selection: Literal["tournament", "roulette", "truncation"] = "tournament"
-    tournament_size: int = Field(5, ge=1)
-    truncation_share: float = Field(0.2, gt=0, le=1)
-    crossover: Literal["uniform", "one-point", "two-point", "neuron", "blend"] = "uniform"
-    crossover_probability: float = Field(1.0, ge=0, le=1)
-    blend_alpha: float = Field(0.5, ge=0)
-    mutation_probability: float = Field(1.0, ge=0, le=1)
-    gene_probability: float = Field(1.0, gt=0, le=1)
-    mutation_strength: float = Field(0.2, gt=0)
-    mutation_scale: Literal["initial", "relative"] = "initial"
-
-    @model_validator(mode="after")
-    def _some_offspring(self) -> GeneticAlgorithmOptions:
-        if self.elites >= self.population:
-            limit = f"less than the population of {self.population}"
-            raise ValueError("elites: " + expectation(limit, self.elites))
-        return self
+    selection: NativeSelection = "tournament"
+    crossover: NativeCrossover = "uniform"
+    mutation: NativeMutation = "gaussian"
 
 
 class GeneticAlgorithm(Optimizer):
@@ -75,6 +53,12 @@ class GeneticAlgorithm(Optimizer):
     """
 
     options_class = GeneticAlgorithmOptions
+    space: ClassVar[Space] = {
+        "population": Integer(16, 256, log=True),
+        "mutation_strength": Real(0.02, 1.0, log=True),
+        "tournament_size": Integer(2, 10),
+        "crossover": Choice(("uniform", "neuron", "blend")),
+    }
     options: GeneticAlgorithmOptions
 
     @classmethod
@@ -95,7 +79,8 @@ class GeneticAlgorithm(Optimizer):
         self._deviation = self.options.mutation_strength * self.scale.to(start)
         # Whether crossing and mutating can be one compiled pass: genes that change sides, noise of a given deviation.
         plain = self.options.mutation_scale == "initial" and self.options.gene_probability >= 1
-        self._one_pass = plain and self.options.crossover != "blend" and start.is_cpu
+        exchange = self.options.crossover not in breeding.ALONG_THE_LINE
+        self._one_pass = plain and exchange and start.is_cpu
 
     def ask(self, batch: int) -> Tensor:
         """Individuals without a loss on `batch`; the next generation if all have one."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from gfopt.optimizers import _passes as passes
-from gfopt.optimizers._distribution import DistributionOptions, SearchDistribution, utilities_by_rank
+from gfopt.optimizers._distribution import DistributionOptions, SearchDistribution, centered_ranks
+from gfopt.optimizers._rules import RuleName, make_rule
+from gfopt.optimizers.space import Integer, Real, Space
 
-_EPSILON = 1e-8  # Adam's, far below any gradient of ranks
+# Learning rates of rules whose steps are larger or smaller than Adam's, as measured on digits.
+_RATES: dict[RuleName, float] = {"rmsprop": 0.1, "adagrad": 2.0, "adadelta": 5.0}
+_ADAMW_DECAY = 0.01  # torch's default
 
 
 class OpenAIESOptions(DistributionOptions):
@@ -21,17 +26,20 @@ class OpenAIESOptions(DistributionOptions):
         population: samples of a generation, half of them the mirror images of the others.
         deviation: standard deviation of a gene's samples, in units of its scale (`sigma`).
         learning_rate: of the center, in units of scale: with `adam` about how far each gene goes in a generation.
-        rule: what makes a step of the estimated gradient: `adam`, or `sgd` with momentum.
-        betas: how much Adam keeps of the average gradient and of its average square; the first is the momentum of
-            `sgd`.
+            `null` is what suits the rule: 0.1 for `rmsprop`, 2 for `adagrad`, 5 for `adadelta`, 0.5 for all others.
+        rule: what makes a step of the estimated gradient: `adam`, `sgd` with momentum, or another of torch's
+            optimizers by its name, with torch's own defaults but for `betas`.
+        betas: how much Adam and its kin keep of the average gradient and of its average square; the first is the
+            momentum of `sgd`, the second the smoothing of `rmsprop` and `adadelta`.
         weight_decay: share of the center's weights, times the learning rate, that is taken off in each generation.
+            `null` is 0.01 with `adamw`, as in torch, and 0 with all others.
     """
 
     deviation: float = Field(0.5, gt=0)
-    learning_rate: float = Field(0.5, gt=0)
-    rule: Literal["adam", "sgd"] = "adam"
+    learning_rate: float | None = Field(None, gt=0)
+    rule: RuleName = "adam"
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float | None = Field(None, ge=0)
 
 
 class OpenAIES(SearchDistribution):
@@ -46,10 +54,19 @@ class OpenAIES(SearchDistribution):
 
     options_class = OpenAIESOptions
     options: OpenAIESOptions
+    space: ClassVar[Space] = {
+        "population": Integer(16, 256, log=True),
+        "deviation": Real(0.05, 1.0, log=True),
+        "learning_rate": Real(0.05, 2.0, log=True),
+    }
 
     def _moments(self) -> dict[str, Tensor]:
-        zeros = torch.zeros_like(self._center)
-        return {"average": zeros, "average_square": zeros.clone(), "steps": zeros.new_zeros(())}
+        options = self.options
+        self._rule = make_rule(options.rule, options.betas, self._center)
+        self._rate = options.learning_rate or _RATES.get(options.rule, 0.5)
+        decay = options.weight_decay
+        self._decay = (_ADAMW_DECAY if options.rule == "adamw" else 0.0) if decay is None else decay
+        return {}
 
     def _sample(self, rows: Tensor) -> None:
         half, deviation = len(rows) // 2, self.options.deviation * self._scale
@@ -57,10 +74,9 @@ class OpenAIES(SearchDistribution):
         passes.spread_mirrored(self._center, deviation, noise, rows[half:])
 
     def _update(self, samples: Tensor, loss: Tensor) -> None:
-        options = self.options
-        step = self._step(self._gradient(samples, loss))
-        self._center.mul_(1 - options.learning_rate * options.weight_decay)
-        self._center.addcmul_(self._scale, step, value=options.learning_rate)
+        step = self._rule.step(self._gradient(samples, loss))
+        self._center.mul_(1 - self._rate * self._decay)
+        self._center.addcmul_(self._scale, step, value=self._rate)
 
     def _gradient(self, samples: Tensor, loss: Tensor) -> Tensor:
         """`(D,)` ascent direction: the estimated gradient of the expected utility with respect to `c / scale`."""
@@ -71,25 +87,11 @@ class OpenAIES(SearchDistribution):
         noise_sum = torch.cat([weight, -weight]) @ samples / (2 * deviation * self._scale)
         return noise_sum / (len(samples) * deviation)
 
-    def _step(self, gradient: Tensor) -> Tensor:
-        """`(D,)` step per unit of learning rate; updates the averages."""
-        average, square, steps = (self._vectors[name] for name in ("average", "average_square", "steps"))
-        keep, keep_square = self.options.betas
-        if self.options.rule == "sgd":
-            return average.mul_(keep).add_(gradient)
-        steps += 1
-        average.lerp_(gradient, 1 - keep)
-        square.mul_(keep_square).addcmul_(gradient, gradient, value=1 - keep_square)
-        unbiased = (square / (1 - keep_square**steps)).sqrt_().add_(_EPSILON)
-        return average / (1 - keep**steps) / unbiased
+    def state_dict(self) -> dict[str, Any]:
+        """The distribution's state, and the rule's."""
+        return {**super().state_dict(), "rule": self._rule.state_dict()}
 
-
-def centered_ranks(loss: Tensor) -> Tensor:
-    """Map `(P,)` losses to `(P,)` utilities in [-1/2, 1/2], lowest loss highest; they sum to zero.
-
-    Args:
-        loss: `(P,)`; `+inf` marks a failed row and ranks last; equal losses share their ranks.
-
-    References: Salimans et al. 2017, arXiv:1703.03864, section 2.1 (fitness shaping).
-    """
-    return utilities_by_rank(loss, torch.linspace(0.5, -0.5, len(loss), dtype=loss.dtype, device=loss.device))
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        super().load_state_dict(state)
+        self._rule.load_state_dict(state["rule"])

@@ -13,6 +13,7 @@ from torch import Tensor
 from gfopt.draws import Draws
 from gfopt.draws.generator import kernels
 from gfopt.optimizers.base import Optimizer, Options
+from gfopt.optimizers.space import Integer, Real
 from gfopt.threads import in_threads
 from gfopt.types import Evaluation
 
@@ -54,6 +55,13 @@ class ParticleSwarm(Optimizer):
 
     options_class = SwarmOptions
     options: SwarmOptions
+    space = {
+        "particles": Integer(8, 128, log=True),
+        "inertia": Real(0.4, 0.95),
+        "cognitive": Real(0.5, 2.5),
+        "social": Real(0.5, 2.5),
+        "velocity_clamp": Real(0.1, 4.0, log=True),
+    }
 
     @classmethod
     def population_size(cls, options: Options) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gfopt.optimizers.base import Optimizer, Options
+from gfopt.optimizers.space import Integer, Space
 from gfopt.types import Evaluation
 
 
@@ -35,6 +36,7 @@ class RandomSearch(Optimizer):
 
     options_class = RandomSearchOptions
     options: RandomSearchOptions
+    space: ClassVar[Space] = {"population": Integer(16, 256, log=True)}
 
     @classmethod
     def population_size(cls, options: Options) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from gfopt.optimizers import _passes as passes
 from gfopt.optimizers._distribution import DistributionOptions, SearchDistribution, utilities_by_rank
+from gfopt.optimizers.space import Integer, Real, Space
 
 
 class SNESOptions(DistributionOptions):
@@ -37,6 +39,12 @@ class SNES(SearchDistribution):
 
     options_class = SNESOptions
     options: SNESOptions
+    space: ClassVar[Space] = {
+        "population": Integer(16, 256, log=True),
+        "deviation": Real(0.2, 2.0, log=True),
+        "center_rate": Real(0.3, 2.0, log=True),
+        "deviation_rate": Real(0.005, 0.5, log=True),
+    }
 
     def _moments(self) -> dict[str, Tensor]:
         return {"deviation": self.options.deviation * self._scale}

@@ -9,19 +9,22 @@ individuals that it is for, in order; `None` is all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfopt.optimizers import _blocks as blocks
+from gfopt.optimizers import _parameters as parameters
 from gfopt.optimizers._blocks import Genomes, Rows
 from gfopt.types import Group
 
-Deviation = Callable[[slice, slice], Genomes]
-Mask = Callable[[slice, slice], NDArray[np.bool_]]
-
-# Of a gene's scale: what `parameter_size` is at least and at most.
-SMALLEST, LARGEST = 0.1, 1000.0
+# What gives a number for each gene of a block, `(N, G)` or `(G,)`: by its members, counted among `rows`, and its genes.
+Table: TypeAlias = Callable[[slice, slice], Genomes]
+Pick: TypeAlias = Callable[[Table], Genomes]
+Change: TypeAlias = Callable[[Genomes, Pick], None]
+Mask: TypeAlias = Callable[[slice, slice], NDArray[np.bool_]]
 
 
 def uniform_crossover(
@@ -83,7 +86,7 @@ def neuron_crossover(
         first: `(N, D)` one of each pair, changed in place.
         second: `(N, D)` the other one.
         generator: the random numbers.
-        neurons: `(D,)` index of the neuron to which each gene belongs, see `neurons_of`.
+        neurons: `(D,)` index of the neuron to which each gene belongs, see `_parameters.neurons_of`.
         rows: of the pairs that are crossed.
 
     References: Montana and Davis 1989, "Training feedforward neural networks using genetic algorithms"
@@ -137,7 +140,7 @@ def gaussian_mutation(
         gene_probability: probability with which a gene is changed.
         rows: of the individuals that are mutated.
     """
-    _add_noise(genomes, generator, gene_probability, rows, lambda members, genes: deviation[genes])
+    add_noise(genomes, generator, gene_probability, rows, lambda members, genes: deviation[genes])
 
 
 def relative_mutation(
@@ -155,85 +158,37 @@ def relative_mutation(
     Args:
         genomes: `(N, D)`.
         generator: the random numbers.
-        strength: standard deviation of a gene's change, in units of `parameter_size`.
+        strength: standard deviation of a gene's change, in units of the parameter's size, see
+            `_parameters.parameter_size`.
         scale: `(D,)` standard deviation of each gene under the network's own initialization.
         groups: name, slice and shape of every parameter.
         gene_probability: probability with which a gene is changed.
         rows: of the individuals that are mutated.
     """
-    count, dim = blocks.shape(genomes, rows)
-    # Before anything changes: a long genome is mutated in several blocks.
-    sizes = np.empty((count, len(groups) + 1), dtype=genomes.dtype)
-    for members in blocks.runs(count, dim):
-        sizes[members] = _group_sizes(genomes[blocks.place(rows, members, slice(0, dim))], groups)
-    owners = _owners(groups, dim)
-
-    def deviation(members: slice, genes: slice) -> Genomes:
-        return strength * _limited(sizes[members], owners[genes], scale[genes])
-
-    _add_noise(genomes, generator, gene_probability, rows, deviation)
+    size = size_table(genomes, scale, groups, rows)
+    add_noise(genomes, generator, gene_probability, rows, lambda members, genes: strength * size(members, genes))
 
 
-def parameter_size(genomes: Genomes, scale: Genomes, groups: Sequence[Group]) -> Genomes:
-    """`(N, D)` root mean square of the parameter that each gene belongs to, in each individual by itself.
-
-    At least a tenth of `scale`, so that what is zero can move, and at most a thousand times it: steps in proportion to
-    what they add up to make a size that nothing selects for grow exponentially. A gene in no group has its `scale`.
+def size_table(genomes: Genomes, scale: Genomes, groups: Sequence[Group], rows: Rows | None = None) -> Table:
+    """`parameter_size` of the individuals `rows` as they are now, block by block.
 
     Args:
         genomes: `(N, D)`.
         scale: `(D,)` standard deviation of each gene under the network's own initialization.
         groups: name, slice and shape of every parameter.
+        rows: of the individuals that are to be changed.
     """
-    return _limited(_group_sizes(genomes, groups), _owners(groups, genomes.shape[1]), scale)
+    count, dim = blocks.shape(genomes, rows)
+    # Before anything changes: a long genome is mutated in several blocks.
+    sizes = np.empty((count, len(groups) + 1), dtype=genomes.dtype)
+    for members in blocks.runs(count, dim):
+        sizes[members] = parameters.group_sizes(genomes[blocks.place(rows, members, slice(0, dim))], groups)
+    owners = parameters.owners(groups, dim)
+    return lambda members, genes: parameters.limited(sizes[members], owners[genes], scale[genes])
 
 
-def neurons_of(groups: Sequence[Group], dim: int) -> NDArray[np.intp]:
-    """`(D,)` index of the neuron to which each gene belongs.
-
-    The `k`-th rows of all parameters of one module (a weight matrix, its shift and its gain) are the neuron
-    `k` of that module. A gene that is in no group is a neuron of its own.
-    """
-    neurons = np.full(dim, -1, dtype=np.intp)
-    first: dict[tuple[str, int], int] = {}
-    used = 0
-    for group in groups:
-        rows = group.shape[0] if group.shape else 1
-        key = (group.name.rpartition(".")[0], rows)
-        if key not in first:
-            first[key], used = used, used + rows
-        size = int(np.prod(group.shape, dtype=np.int64))
-        neurons[group.slice] = first[key] + np.repeat(np.arange(rows), size // rows)
-    alone = np.flatnonzero(neurons < 0)
-    neurons[alone] = used + np.arange(len(alone))
-    return neurons
-
-
-def _group_sizes(genomes: Genomes, groups: Sequence[Group]) -> Genomes:
-    """`(N, groups + 1)` root mean square of each parameter in each individual; the last column is unused."""
-    sizes = np.zeros((len(genomes), len(groups) + 1), dtype=genomes.dtype)
-    for number, group in enumerate(groups):
-        sizes[:, number] = np.sqrt(np.square(genomes[:, group.slice], dtype=np.float64).mean(axis=1))
-    return sizes
-
-
-def _owners(groups: Sequence[Group], dim: int) -> NDArray[np.intp]:
-    """`(D,)` number of the group that each gene is in; that of no group is `len(groups)`."""
-    owners = np.full(dim, len(groups), dtype=np.intp)
-    for number, group in enumerate(groups):
-        owners[group.slice] = number
-    return owners
-
-
-def _limited(sizes: Genomes, owners: NDArray[np.intp], scale: Genomes) -> Genomes:
-    """`(N, G)` size of each gene's group, within the limits; the gene's `scale` where it has no group."""
-    found = sizes[:, owners]
-    np.copyto(found, scale, where=owners == sizes.shape[1] - 1)
-    return found.clip(SMALLEST * scale, LARGEST * scale)
-
-
-def _add_noise(
-    genomes: Genomes, generator: np.random.Generator, probability: float, rows: Rows | None, deviation: Deviation
+def add_noise(
+    genomes: Genomes, generator: np.random.Generator, probability: float, rows: Rows | None, deviation: Table
 ) -> None:
     """Add normal numbers to genes, each with the given probability; in place.
 
@@ -242,17 +197,37 @@ def _add_noise(
         generator: the random numbers.
         probability: that a gene is changed.
         rows: of the individuals that are changed.
-        deviation: what gives the standard deviations of a block of genes, by its members, counted among `rows`,
-            and its genes.
+        deviation: the standard deviations.
     """
-    kind, pieces = genomes.dtype.type, list(blocks.cut(*blocks.shape(genomes, rows)))
+    kind = genomes.dtype.type
+
+    def add(genes: Genomes, pick: Pick) -> None:
+        noise = generator.standard_normal(genes.shape, dtype=kind)
+        noise *= pick(deviation)
+        genes += noise
+
+    alter(genomes, generator, probability, rows, add)
+
+
+def alter(
+    genomes: Genomes, generator: np.random.Generator, probability: float, rows: Rows | None, change: Change
+) -> None:
+    """Change genes, each with the given probability; in place.
+
+    Args:
+        genomes: `(N, D)`.
+        generator: the random numbers.
+        probability: that a gene is changed.
+        rows: of the individuals that are changed.
+        change: changes an array of genes in place; it is also given what picks, from a table of a whole block, the
+            entries of these genes. To be the same however the arrays are cut, it draws a number for each gene.
+    """
+    pieces = list(blocks.cut(*blocks.shape(genomes, rows)))
     if probability >= 1:
         for members, genes in pieces:
             at = blocks.place(rows, members, genes)
             changed = genomes[at]
-            noise = generator.standard_normal(changed.shape, dtype=kind)
-            noise *= deviation(members, genes)
-            changed += noise
+            change(changed, partial(_whole, members, genes))
             blocks.put(genomes, at, changed)
         return
     hits = []
@@ -260,12 +235,19 @@ def _add_noise(
         shape = members.stop - members.start, genes.stop - genes.start
         hits.append(np.divmod(np.flatnonzero(generator.random(shape, dtype=np.float32) < probability), shape[1]))
     for (members, genes), (row, column) in zip(pieces, hits, strict=True):
-        noise = generator.standard_normal(len(row), dtype=kind)
-        noise *= np.broadcast_to(deviation(members, genes), (members.stop - members.start, genes.stop - genes.start))[
-            row, column
-        ]
-        member = row + members.start if rows is None else rows[members][row]
-        genomes[member, column + genes.start] += noise
+        place = row + members.start if rows is None else rows[members][row], column + genes.start
+        changed = genomes[place]
+        change(changed, partial(_at, members, genes, row, column))
+        genomes[place] = changed
+
+
+def _whole(members: slice, genes: slice, table: Table) -> Genomes:
+    return table(members, genes)
+
+
+def _at(members: slice, genes: slice, row: Rows, column: Rows, table: Table) -> Genomes:
+    shape = members.stop - members.start, genes.stop - genes.start
+    return np.broadcast_to(table(members, genes), shape)[row, column]
 
 
 def _coins(generator: np.random.Generator, count: int) -> NDArray[np.uint8]:

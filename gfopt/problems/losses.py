@@ -67,7 +67,7 @@ def network_outputs(dataset: Dataset, *losses: Loss) -> int:
 
 
 def _build(factory: Callable[..., Any], name: str, options: dict[str, object]) -> Loss:
-    """The registered loss with its options; another package may also register a function or a `Loss`."""
+    """The registered loss with its options; another package may also register a `Loss` that has them."""
     if not isinstance(factory, type):
         if options:
             raise ConfigError(f"loss {name}: " + expectation("no options", options))

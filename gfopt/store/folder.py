@@ -15,6 +15,7 @@ from gfopt.errors import StoreError, expectation, located
 from gfopt.store import files, layout, runs, tables
 from gfopt.store.identity import difference
 from gfopt.store.plain import plain, to_json, to_yaml
+from gfopt.store.tunings import Tunings
 
 FINISHED = runs.FINISHED
 SCHEMA_VERSION = layout.SCHEMA_VERSION
@@ -71,7 +72,9 @@ class ResultsFolder:
         files.remove_leftovers(folder.path)
         files.make_folder(folder.path / layout.RUNS)
         files.remove_leftovers(folder.path / layout.RUNS)
-        for name in ("runs", "curves"):
+        if (folder.path / layout.TUNING).is_dir():
+            files.remove_leftovers(folder.path / layout.TUNING)
+        for name in layout.JOINED:
             files.remove(folder.path / layout.TABLES[name])
         return folder
 
@@ -105,6 +108,11 @@ class ResultsFolder:
     def report(self) -> Path:
         """Where the report page belongs."""
         return self.path / layout.REPORT
+
+    @property
+    def tunings(self) -> Tunings:
+        """What was tuned before the runs."""
+        return Tunings(self.path)
 
     def run_folder(self, key: str) -> Path:
         """Where the run of this key is, or would be.
@@ -205,7 +213,8 @@ class ResultsFolder:
         Raises:
             StoreError: naming the file that is damaged.
         """
-        found = {name: self.path / file for name, file in layout.TABLES.items() if (self.path / file).exists()}
+        paths = {name: self.path / layout.TABLES[name] for name in ("runs", "curves", "diagnostics")}
+        found = {name: path for name, path in paths.items() if path.exists()}
         read: dict[str, pa.Table] = {"diagnostics": tables.table([])}
         for name, path in found.items():
             with runs.repairable(path):

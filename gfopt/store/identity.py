@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 # Runs made under other values of these do not compare with the folder's.
-FIXED = ("name", "seed", "budget", "threads", "dtype", "device", "diagnostics", "batch_repeats")
+FIXED = (
+    *("name", "seed", "budget", "threads", "dtype", "device"),
+    *("diagnostics", "batch_repeats", "early_stopping", "tune"),
+)
 # Members may come and go; one that stays under its name must stay what it is.
 NAMED = ("problems", "optimizers")
 

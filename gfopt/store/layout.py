@@ -12,7 +12,15 @@ from gfopt.store.files import is_temporary
 SCHEMA_VERSION = 1
 
 STUDY, ENVIRONMENT, REPORT, RUNS = "study.yaml", "environment.json", "report.html", "runs"
-TABLES = {"runs": "runs.parquet", "curves": "curves.parquet", "diagnostics": "diagnostics.parquet"}
+TUNING = "tuning"  # the folder of the tunings, one JSON file each
+TABLES = {
+    "runs": "runs.parquet",
+    "curves": "curves.parquet",
+    "diagnostics": "diagnostics.parquet",
+    "tuning": "tuning.parquet",
+    "tuned": "tuned.parquet",
+}
+JOINED = ("runs", "curves", "tuning", "tuned")  # those that are made of the files below
 METADATA = {"gfopt_schema": str(SCHEMA_VERSION)}  # of every parquet file
 RUN, CURVE, BEST, DIAGNOSTICS = "run.json", "curve.parquet", "best.safetensors", "diagnostics.parquet"
 _OWN_IN_RUN = re.compile(r"run\.json|best\.safetensors|diagnostics\.parquet|(curve|checkpoint)\.[A-Za-z0-9_.-]+")
@@ -37,6 +45,11 @@ def check_key(key: object) -> str:
 def is_run(path: Path) -> bool:
     """Whether `path` is named like a run's folder and is a folder of its own, no link."""
     return _KEY.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
+
+
+def is_tuning(path: Path) -> bool:
+    """Whether `path` is named like a tuning's file."""
+    return path.suffix == ".json" and _KEY.fullmatch(path.stem) is not None
 
 
 def schema(path: Path) -> int | None:
@@ -108,6 +121,10 @@ def own_files(path: Path) -> list[Path]:
             found += [file for file in inside if _OWN_IN_RUN.fullmatch(file.name) or is_temporary(file)]
             found.append(folder)
     found.append(path / RUNS)
+    if _own_folder(path / TUNING):
+        inside = sorted((path / TUNING).iterdir())
+        found += [file for file in inside if is_tuning(file) or is_temporary(file)]
+        found.append(path / TUNING)
     found += [path / name for name in (REPORT, *TABLES.values(), ENVIRONMENT)]
     return found
 

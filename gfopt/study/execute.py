@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from gfopt.callbacks import EarlyStopping
 from gfopt.data import Dataset, ImportanceWarning
 from gfopt.diagnostics.recorder import Recorder
 from gfopt.errors import SlowPathWarning
@@ -43,7 +44,7 @@ def execute(spec: RunSpec, dataset: Dataset | None, folder: Path, workers: int, 
         beat: file to write the share of the budget spent to, at each logged point.
     """
     try:
-        with _surroundings(spec):
+        with surroundings(spec.threads):
             problem = build_problem(spec.problem, dataset, dtype=spec.dtype, device=spec.device)
             course = _Course.of(spec, problem, beat)
             row, curve, arrays, metadata = course.results(course.loop.run(), workers)
@@ -68,13 +69,13 @@ def execute_together(
         beats: of each run, as in `execute`.
     """
     try:
-        with _surroundings(specs[0]):
+        with surroundings(specs[0].threads):
             problem = build_problem(specs[0].problem, dataset, dtype=specs[0].dtype, device=specs[0].device)
     except Exception as error:  # noqa: BLE001 - as in `execute`
         return [_store_crash(spec, error, folder, workers) for spec in specs]
     statuses: dict[str, str] = {}
     courses: list[_Course] = []
-    with _surroundings(specs[0]):
+    with surroundings(specs[0].threads):
         for spec, beat in zip(specs, beats, strict=True):
             try:
                 courses.append(_Course.of(spec, problem, beat))
@@ -87,9 +88,10 @@ def execute_together(
 
 
 @contextmanager
-def _surroundings(spec: RunSpec) -> Iterator[None]:
-    with thread_limit(spec.threads), warnings.catch_warnings():
-        for said in (SlowPathWarning, ImportanceWarning):  # when the study was prepared
+def surroundings(threads: int) -> Iterator[None]:
+    """So many threads inside, and no warning twice that was given when the study was prepared."""
+    with thread_limit(threads), warnings.catch_warnings():
+        for said in (SlowPathWarning, ImportanceWarning):
             warnings.simplefilter("ignore", said)
         yield
 
@@ -105,7 +107,8 @@ class _Course:
     @classmethod
     def of(cls, spec: RunSpec, problem: Problem, beat: Path | None) -> _Course:
         """The run of a spec, not started."""
-        recorder = Recorder(problem, spec.diagnostics)
+        recorder, rule = Recorder(problem, spec.diagnostics), spec.early_stopping
+        stopping = [] if rule is None else [EarlyStopping(**rule.model_dump())]
         loop = make_loop(
             problem,
             spec.optimizer.kind,
@@ -113,7 +116,7 @@ class _Course:
             spec.problem.budget,
             spec.streams(),
             progress=_beat(beat),
-            callbacks=[recorder],
+            callbacks=[*stopping, recorder],
         )
         return cls(spec, loop, recorder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +13,7 @@ from gfopt.optimizers import optimizer_class
 from gfopt.problems import Problem
 from gfopt.problems.requests import Request
 from gfopt.study.executors import thread_limit
+from gfopt.study.tuning import TuningSpec
 
 if TYPE_CHECKING:
     from gfopt.optimizers.base import Options
@@ -32,6 +33,8 @@ class Forecast:
         budget: limits in units of the ledger.
         steps: rounds of asking and telling that the budget allows, if every row is evaluated each time.
         seconds: of evaluation in one run, or its share where repeats train together; without the optimizer's own time.
+        tuning_runs: runs of its tuning; 0 if there is none.
+        tuning_seconds: of evaluation in all of them, each with the options that the study names.
     """
 
     problem: str
@@ -42,10 +45,15 @@ class Forecast:
     budget: Mapping[str, float]
     steps: int
     seconds: float
+    tuning_runs: int = 0
+    tuning_seconds: float = 0.0
 
 
-def forecast(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Forecast]:
+def forecast(
+    config: StudyConfig, problems: Mapping[str, Problem], tunings: Sequence[TuningSpec] = ()
+) -> list[Forecast]:
     """A forecast for each problem and optimizer of a study."""
+    efforts = {tuning.pair: tuning.effort for tuning in tunings if not tuning.why_not}
     rows = []
     with thread_limit(config.threads):
         for cell in config.problem_cells:
@@ -61,6 +69,13 @@ def forecast(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Forec
                 seconds, samples = timed[key]
                 limits = cell.budget.limits()
                 steps = _steps(problem, limits, population, samples, seconds, gradient)
+                effort = efforts.get((cell.label, optimizer.name))
+                tuning_runs, tuning_seconds = 0, 0.0
+                if effort is not None:
+                    alone, _ = _timed(problem, *key, together=1)
+                    each = _steps(problem, effort.budget.limits(), population, samples, alone, gradient) * alone
+                    tuning_runs = effort.trials * len(effort.seeds)
+                    tuning_seconds = tuning_runs * each
                 rows.append(
                     Forecast(
                         cell.label,
@@ -71,6 +86,8 @@ def forecast(config: StudyConfig, problems: Mapping[str, Problem]) -> list[Forec
                         limits,
                         steps,
                         steps * seconds,
+                        tuning_runs,
+                        tuning_seconds,
                     )
                 )
     return rows

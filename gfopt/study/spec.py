@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gfopt.config import OptimizerCell, ProblemCell, ProblemConfig, StudyConfig
+from gfopt.config.models import EarlyStopping
 from gfopt.config.plain import canonical
 from gfopt.diagnostics import kinds
 from gfopt.rng import derive
@@ -30,6 +31,8 @@ class RunSpec:
         device: `cpu` or `cuda`.
         diagnostics: what is measured along the run.
         batch_repeats: whether it trains in lock step with the other repeats of its cell.
+        early_stopping: the rule by which it may end before its budget; `None` without one.
+        tuning: the key of the tuning whose choice it is run with; empty if its options are those of the study.
     """
 
     key: str
@@ -42,6 +45,16 @@ class RunSpec:
     device: str
     diagnostics: tuple[str, ...] = kinds.DEFAULT
     batch_repeats: bool = False
+    early_stopping: EarlyStopping | None = None
+    tuning: str = ""
+
+    def tuned(self, chosen: Mapping[str, Any]) -> RunSpec:
+        """The run with the options that its tuning has chosen; they get a column each, like those from grids."""
+        cell = self.optimizer
+        named = {name: getattr(cell.options, name) for name in cell.options.model_fields_set}
+        options = type(cell.options).model_validate({**named, **chosen})
+        columns = {**cell.grid, **{f"options.{name}": value for name, value in chosen.items()}}
+        return replace(self, optimizer=replace(cell, options=options, grid=columns))
 
     @property
     def cell(self) -> tuple[str, str]:
@@ -67,6 +80,7 @@ class RunSpec:
             "kind": self.optimizer.kind,
             "base": self.optimizer.base,
             **{path: plain(value) for path, value in self.optimizer.grid.items()},
+            **({"tuning": self.tuning} if self.tuning else {}),
             "repeat": self.repeat,
             "seed": self.seed,
             "device": self.device,
@@ -76,13 +90,19 @@ class RunSpec:
         }
 
 
-def run_specs(config: StudyConfig, device: str, fingerprints: Mapping[str, str]) -> Iterator[RunSpec]:
+def run_specs(
+    config: StudyConfig,
+    device: str,
+    fingerprints: Mapping[str, str],
+    tunings: Mapping[tuple[str, str], str] | None = None,
+) -> Iterator[RunSpec]:
     """Every run of a study: repeat by repeat, so that an interrupted study has compared everything a few times.
 
     Args:
         config: the study.
         device: `cpu` or `cuda`.
         fingerprints: of each problem's data, by the label of its cell.
+        tunings: the keys of the tunings that the runs wait for, by the names of problem and optimizer cell.
     """
     for repeat in range(config.repeats):
         for problem, optimizer in config.pairs():
@@ -101,6 +121,11 @@ def run_specs(config: StudyConfig, device: str, fingerprints: Mapping[str, str])
                 determines["diagnostics"] = config.diagnostics
             if config.batch_repeats:  # rounds gradients otherwise, and its seconds are no run's own
                 determines["batch_repeats"] = True
+            if config.early_stopping is not None:
+                determines["early_stopping"] = config.early_stopping.model_dump(mode="json")
+            tuning = (tunings or {}).get((problem.label, optimizer.name), "")
+            if tuning:  # it determines the options that are chosen
+                determines["tuning"] = tuning
             yield RunSpec(
                 key=digest(canonical(determines)),
                 problem=problem,
@@ -112,6 +137,8 @@ def run_specs(config: StudyConfig, device: str, fingerprints: Mapping[str, str])
                 device=device,
                 diagnostics=tuple(config.diagnostics),
                 batch_repeats=config.batch_repeats,
+                early_stopping=config.early_stopping,
+                tuning=tuning,
             )
 
 

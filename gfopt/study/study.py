@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,32 +24,16 @@ from gfopt.study.execute import execute, execute_together, failed
 from gfopt.study.executors import LocalExecutor, RunKilled
 from gfopt.study.forecast import Forecast, forecast
 from gfopt.study.prepare import Prepared, prepare
+from gfopt.study.progress import Progress
+from gfopt.study.queue import Queue, Task, specs_of
 from gfopt.study.spec import RunSpec, tasks
+from gfopt.study.tuning import TuningSpec, execute_tuning
 from gfopt.trace import Budget, Status
 
 if TYPE_CHECKING:
     from gfopt.optimizers.base import Options
 
 POLL_SECONDS = 0.25  # how often a live display hears of running runs
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a study is.
-
-    Attributes:
-        total: runs of the study.
-        finished: of them, runs that are done, in this call or before.
-        skipped: of them, runs that were done before.
-        counts: runs by how they ended.
-        running: share of the budget spent and current loss, by the run's title.
-    """
-
-    total: int
-    finished: int
-    skipped: int
-    counts: Mapping[str, int]
-    running: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Study:
@@ -64,7 +47,7 @@ class Study:
         budget: of every run, in units of the ledger; a problem may have its own.
         seed: every random number follows from it.
         name: names the folder of results.
-        **settings: what else a study file may say: `threads`, `dtype`, `report`.
+        **settings: what else a study file may say: `threads`, `dtype`, `tune`, `report`.
 
     Raises:
         ConfigError: listing everything that is wrong.
@@ -85,6 +68,8 @@ class Study:
         if budget is not None:
             given["budget"] = budget.limits() if isinstance(budget, Budget) else budget
         given |= {"problems": _plain_budgets(problems), "optimizers": optimizers}
+        if isinstance(tune := given.get("tune"), Mapping):
+            given |= _plain_budgets({"tune": tune})
         self.config: StudyConfig = configuration.from_mapping(given, live=True)
         self._modules: Path | None = None
         self._prepared: dict[str, Prepared] = {}
@@ -113,7 +98,12 @@ class Study:
 
     def forecast(self, device: str | None = None) -> list[Forecast]:
         """What each problem and optimizer will cost, from timing a few evaluations; starts no run."""
-        return forecast(self.config, self._parts(device).problems)
+        parts = self._parts(device)
+        return forecast(self.config, parts.problems, parts.tunings)
+
+    def untuned(self, device: str | None = None) -> list[str]:
+        """Why some optimizers of a study that tunes are not tuned, one sentence each."""
+        return list(dict.fromkeys(tuning.why_not for tuning in self._parts(device).tunings if tuning.why_not))
 
     def diagnose(
         self,
@@ -156,6 +146,8 @@ class Study:
         preload = [*PRELOAD, *sorted({optimizer_class(cell.kind).__module__ for cell in cells})]
         if any(optimizer_class(cell.kind).uses_gradient(cast("Options", cell.options)) for cell in cells):
             preload.append("gfopt.engine.fused.gradient:ready")
+        if self.config.tune is not None:
+            preload += ["optuna", "gfopt.study.tuning"]
         executor = LocalExecutor(workers, preload=preload)
         folder = ResultsFolder.create(
             out,
@@ -168,6 +160,8 @@ class Study:
             _Execution(parts, folder, executor, workers, Path(beats), progress).run()
         keys = [spec.key for spec in parts.specs]
         folder.collect(keys)
+        if parts.tunings:
+            folder.tunings.collect([tuning.key for tuning in parts.tunings])
         folder.write_diagnostics(starts_of_study(self.config, parts.problems), keys)
         warn_of_failures(folder.read_run(key) for key in keys)
         return Results(folder.path, problems={spec.key: parts.problems[spec.problem.label] for spec in parts.specs})
@@ -250,31 +244,37 @@ class _Execution:
         done = {key: str(run["status"]) for key, run in self.folder.finished().items()}
         self.total, self.skipped = len(specs), sum(spec.key in done for spec in specs)
         self.statuses = {spec.key: done[spec.key] for spec in specs if spec.key in done}
-        waiting: dict[Future[Any], list[RunSpec]] = {}
-        missing = iter(tasks([spec for spec in specs if spec.key not in done]))
+        missing = tasks([spec for spec in specs if spec.key not in done])
+        self.queue = Queue(self.prepared.tunings, missing, self.folder)
+        waiting: dict[Future[Any], Task] = {}
         self._tell({})
         # Only a few more than run at a time are handed over: a task holds its data set.
-        self._refill(waiting, missing)
+        self._refill(waiting)
         while waiting:
             ready, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in ready:
                 self.statuses |= self._ended(waiting.pop(future), future)
-            self._refill(waiting, missing)
-            self._tell(self._beating(spec for task in waiting.values() for spec in task))
+            self._refill(waiting)
+            self._tell(self._beating(waiting.values()))
 
-    def _refill(self, waiting: dict[Future[Any], list[RunSpec]], missing: Iterator[list[RunSpec]]) -> None:
-        while len(waiting) < 2 * self.workers and (task := next(missing, None)) is not None:
+    def _refill(self, waiting: dict[Future[Any], Task]) -> None:
+        while len(waiting) < 2 * self.workers and (task := self.queue.take()) is not None:
             waiting[self._submit(task)] = task
 
-    def _submit(self, task: list[RunSpec]) -> Future[Any]:
-        data, path = self.prepared.datasets[task[0].problem.label], self.folder.path
+    def _submit(self, task: Task) -> Future[Any]:
+        first = task if isinstance(task, TuningSpec) else task[0]
+        data, path = self.prepared.datasets[first.problem.label], self.folder.path
+        if isinstance(task, TuningSpec):
+            return self.executor.submit(execute_tuning, task, data, path, self.beats / task.key)
         beats = [self.beats / spec.key for spec in task]
         if task[0].batch_repeats:
             return self.executor.submit(execute_together, task, data, path, self.workers, beats)
         return self.executor.submit(execute, task[0], data, path, self.workers, beats[0])
 
-    def _ended(self, task: list[RunSpec], future: Future[Any]) -> dict[str, str]:
-        """How the runs of a task ended, by key."""
+    def _ended(self, task: Task, future: Future[Any]) -> dict[str, str]:
+        """How the runs of a task ended, by key; where it was a tuning, those that it has kept from running."""
+        if isinstance(task, TuningSpec):
+            return self.queue.ended(task, future, self.workers)
         try:
             found = future.result()
             return dict(zip([s.key for s in task], found if task[0].batch_repeats else [found], strict=True))
@@ -290,9 +290,9 @@ class _Execution:
             self.folder.write_run(spec.key, failed(spec, status, message, self.workers), [], {}, {})
         return {spec.key: str(self.folder.read_run(spec.key)["status"]) for spec in task}
 
-    def _beating(self, specs: Iterable[RunSpec]) -> dict[str, tuple[float, float]]:
+    def _beating(self, tasks: Iterable[Task]) -> dict[str, tuple[float, float]]:
         found = {}
-        for spec in specs:
+        for spec in specs_of(tasks):
             try:
                 spent, loss = (self.beats / spec.key).read_text().split()
             except (OSError, ValueError):  # not started, or half written: it beats again soon
@@ -306,7 +306,8 @@ class _Execution:
         counts: dict[str, int] = {}
         for status in self.statuses.values():
             counts[status] = counts.get(status, 0) + 1
-        self.progress(Progress(self.total, len(self.statuses), self.skipped, counts, running))
+        tunings = self.queue.total, self.queue.tuned
+        self.progress(Progress(self.total, len(self.statuses), self.skipped, counts, running, *tunings))
 
 
 def _plain_budgets(problems: Any) -> Any:

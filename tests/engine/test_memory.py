@@ -60,13 +60,10 @@ def test_evaluating_needs_no_second_copy_of_the_population(strategy):
 
 
 @needs_proc
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [
-        ("openai-es", {"population": 8}),
-        pytest.param("deap-ga", {"population": 8}, marks=pytest.mark.slow),
-        pytest.param("pyswarms-gbest", {"particles": 8}, marks=pytest.mark.slow),
-    ],
+    [("openai-es", {"population": 8}), ("deap-ga", {"population": 8}), ("pyswarms-gbest", {"particles": 8})],
 )
 def test_a_run_is_as_large_at_its_end_as_at_a_quarter(kind, options):
     problem = gfopt.SupervisedProblem({"kind": "mlp", "hidden": [8]}, "iris", batch_size=32, device="cpu")

@@ -8,10 +8,10 @@ import numpy as np
 import optimizer_driving as driving
 import pytest
 import torch
-from deap import base, tools
+from deap import algorithms, base, tools
 from optimizer_driving import drive, make
 
-from gfopt.optimizers import deap_ga
+from gfopt.optimizers import _deap
 from gfopt.rng import GlobalStreams
 
 UNCROSSED = {"crossover_probability": 0.0, "tournament_size": 1}
@@ -51,7 +51,7 @@ def test_roulette_gives_each_as_many_shares_as_there_are_no_better_ones() -> Non
     shares = np.zeros(4)
     for _ in range(500):
         optimizer._loss = np.array([3.0, np.inf, 1.0, np.inf])  # 3, 2 and 4, 2 are no better
-        shares += np.bincount(optimizer._select()[1], minlength=4)
+        shares += np.bincount(optimizer._kit.select(optimizer._loss, 4), minlength=4)
     np.testing.assert_allclose(shares / shares.sum(), np.array([3, 2, 4, 2]) / 11, atol=0.05)
 
 
@@ -134,8 +134,8 @@ def test_mutation_may_be_relative_to_the_individuals_own_parameter() -> None:
         np.testing.assert_allclose(change.std(), 0.2 * size, rtol=0.05)
 
 
-@pytest.mark.parametrize("crossover", ["uniform", "one-point", "two-point", "neuron", "blend"])
-@pytest.mark.parametrize("selection", ["tournament", "roulette", "truncation"])
+@pytest.mark.parametrize("crossover", ["uniform", "one-point", "two-point", "neuron", "blend", "sbx", "arithmetic"])
+@pytest.mark.parametrize("selection", ["tournament", "roulette", "rank", "truncation", "sus"])
 def test_every_combination_gets_nearer_to_the_optimum(selection: str, crossover: str) -> None:
     optimizer = make("deap-ga", size=20, selection=selection, crossover=crossover)
     trace = drive(optimizer, driving.sphere, [0] * 30)
@@ -143,7 +143,69 @@ def test_every_combination_gets_nearer_to_the_optimum(selection: str, crossover:
 
 
 def test_selection_never_sees_genes() -> None:
-    assert set(deap_ga._Candidate.__slots__) == {"fitness", "row"}
+    assert set(_deap.Candidate.__slots__) == {"dim", "fitness", "row"}
+
+
+SETS = [
+    ({"tool": "selTournament", "tournsize": 3}, {"tool": "cxBlend", "alpha": 0.3},
+     {"tool": "mutGaussian", "mu": 0.0, "sigma": 0.2, "indpb": 0.5}, 0.6, 0.4),
+    ("tools.selRandom", "tools.cxTwoPoint", {"tool": "mutPolynomialBounded", "eta": 20, "low": -3, "up": 3}, 0.5, 0.9),
+    ({"tool": "selDoubleTournament", "fitness_size": 3, "parsimony_size": 1.4, "fitness_first": True},
+     {"tool": "cxSimulatedBinaryBounded", "eta": 10, "low": -4.0, "up": 4.0}, "tools.mutFlipBit", 1.0, 0.1),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::gfopt.errors.SlowPathWarning")
+@pytest.mark.parametrize(("selection", "crossover", "mutation", "cxpb", "mutpb"), SETS)
+def test_with_named_operators_and_no_elites_it_is_deaps_ea_simple(
+    selection: Any, crossover: Any, mutation: Any, cxpb: float, mutpb: float
+) -> None:
+    options = {"selection": selection, "crossover": crossover, "mutation": mutation, "gene_probability": 0.5}
+    own = {"crossover_probability": cxpb, "mutation_probability": mutpb, "elites": 0}
+    optimizer = make("deap-ga", size=13, dtype=torch.float64, **options, **own)
+    trace = drive(optimizer, driving.rugged, [0] * 8)
+
+    toolbox = base.Toolbox()
+    for alias, operator in (("select", selection), ("mate", crossover), ("mutate", mutation)):
+        arguments = dict(operator) if isinstance(operator, dict) else {"tool": operator.removeprefix("tools.")}
+        if arguments["tool"] in ("mutPolynomialBounded", "mutFlipBit"):
+            arguments["indpb"] = 0.5
+        toolbox.register(alias, getattr(tools, arguments.pop("tool")), **arguments)
+    evaluated = evaluate_with(toolbox)
+    population = [Genes(row) for row in driving.starts(13, 6, torch.float64).tolist()]
+    with GlobalStreams(int(np.random.default_rng(0).integers(2**63))).active():
+        population, _ = algorithms.eaSimple(population, toolbox, cxpb, mutpb, 7, verbose=False)
+    assert optimizer.state_dict()["genomes"].tolist() == population
+    ours = [row for rows, _ in trace for row in rows.tolist()]
+    assert ours == without_repeats(evaluated)
+    assert len(ours) > 40
+
+
+class Minimum(base.Fitness):
+    weights = (-1.0,)
+
+
+class Genes(list):
+    def __init__(self, genes: Any) -> None:
+        super().__init__(genes)
+        self.fitness = Minimum()
+
+
+def evaluate_with(toolbox: base.Toolbox) -> list[list[float]]:
+    """Register the objective; what will have been evaluated, in order."""
+    evaluated: list[list[float]] = []
+
+    def evaluate(individual: Genes) -> tuple[float]:
+        evaluated.append(list(individual))
+        return (float(driving.rugged(torch.tensor([individual], dtype=torch.float64))),)
+
+    toolbox.register("evaluate", evaluate)
+    return evaluated
+
+
+def without_repeats(rows: list[list[float]]) -> list[list[float]]:
+    """DEAP evaluates whatever an operator has touched, whether it changed or not."""
+    return [row for place, row in enumerate(rows) if row not in rows[:place]]
 
 
 def _contains(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

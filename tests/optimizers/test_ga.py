@@ -12,7 +12,8 @@ from scipy import stats
 from gfopt.draws import Draws
 from gfopt.errors import ConfigError
 from gfopt.optimizers import _breeding as breeding
-from gfopt.optimizers import variation
+from gfopt.optimizers import real_variation, variation
+from gfopt.optimizers._parameters import neurons_of
 from gfopt.optimizers.ga import GeneticAlgorithm, GeneticAlgorithmOptions
 from gfopt.types import Evaluation, Group
 
@@ -53,9 +54,11 @@ def population(count: int = 2 * PAIRS, dtype: torch.dtype = torch.float64) -> to
     ("uniform", variation.uniform_crossover, PAIRS * DIM),
     ("one-point", variation.one_point_crossover, 0),
     ("two-point", variation.two_point_crossover, 0),
-    ("neuron", lambda a, b, g: variation.neuron_crossover(a, b, g, neurons=variation.neurons_of(GROUPS, DIM)),
+    ("neuron", lambda a, b, g: variation.neuron_crossover(a, b, g, neurons=neurons_of(GROUPS, DIM)),
      PAIRS * (4 + 1 + DIM - 17)),
     ("blend", lambda a, b, g: variation.blend_crossover(a, b, g, alpha=0.4), 0),
+    ("arithmetic", real_variation.arithmetic_crossover, 0),
+    ("sbx", lambda a, b, g: real_variation.simulated_binary_crossover(a, b, g, eta=15.0), 0),
 ])  # fmt: skip
 def test_the_same_numbers_give_the_children_of_deap_ga(kind: str, operator: Callable[..., None], coins: int) -> None:
     genomes, parents = population(), torch.randperm(2 * PAIRS, generator=torch.Generator().manual_seed(1))
@@ -112,6 +115,8 @@ def test_swapping_is_exact(dtype: torch.dtype) -> None:
     ({"selection": "tournament", "tournament_size": 1}, [1 / 4] * 4),
     ({"selection": "roulette"}, [4 / 10, 3 / 10, 2 / 10, 1 / 10]),
     ({"selection": "truncation", "truncation_share": 0.5}, [1 / 2, 1 / 2, 0, 0]),
+    ({"selection": "rank", "rank_pressure": 2.0}, [3 / 6, 2 / 6, 1 / 6, 0]),
+    ({"selection": "rank", "rank_pressure": 1.3}, [1.3 / 4, 1.1 / 4, 0.9 / 4, 0.7 / 4]),
 ])  # fmt: skip
 def test_parents_are_chosen_with_the_probabilities_of_the_definition(
     options: dict[str, Any], share: list[float]
@@ -122,6 +127,13 @@ def test_parents_are_chosen_with_the_probabilities_of_the_definition(
     expected = np.array(share) * 20_000
     assert (counts[expected == 0] == 0).all()
     assert stats.chisquare(counts[expected > 0], expected[expected > 0]).pvalue > 1e-3
+
+
+def test_universal_sampling_gives_each_its_share_in_random_order() -> None:
+    loss = torch.tensor([2.0, torch.inf, 0.5, 1.0])
+    parents = breeding.select(loss, 50, GeneticAlgorithmOptions(selection="sus"), Draws(3))
+    assert torch.bincount(parents, minlength=4).tolist() == [10, 5, 20, 15]
+    assert (parents.diff() != 0).sum() > 20
 
 
 def test_elites_survive_and_are_not_asked_again_on_the_same_batch() -> None:
@@ -181,8 +193,8 @@ def test_one_gene_is_difference_enough(where: int) -> None:
     assert breeding.differ(rows, genomes, torch.tensor([1, 3])).tolist() == [False, True]
 
 
-@pytest.mark.parametrize("crossover", ["uniform", "one-point", "two-point", "neuron", "blend"])
-@pytest.mark.parametrize("selection", ["tournament", "roulette", "truncation"])
+@pytest.mark.parametrize("crossover", ["uniform", "one-point", "two-point", "neuron", "blend", "sbx", "arithmetic"])
+@pytest.mark.parametrize("selection", ["tournament", "roulette", "rank", "truncation", "sus"])
 def test_every_combination_improves(crossover: str, selection: str) -> None:
     optimizer = make("ga", size=20, crossover=crossover, selection=selection, mutation_scale="relative")
     trace = drive(optimizer, sphere, [0] * 30)
@@ -192,3 +204,14 @@ def test_every_combination_improves(crossover: str, selection: str) -> None:
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="elites: expected less than the population of 4, got 4"):
         make("ga", size=4, elites=4)
+
+
+@pytest.mark.parametrize(("option", "given", "message"), [
+    ("mutation", "polynomial", "mutation: expected one of 'gaussian', got 'polynomial'. `deap-ga` has it."),
+    ("selection", "tools.selBest", "selection: expected one of 'tournament', 'roulette', 'rank', 'truncation' or "
+                                   "'sus', got 'tools.selBest'. `deap-ga` has it."),
+    ("crossover", "cloning", "or 'arithmetic', got 'cloning'. The default is 'uniform'."),
+])  # fmt: skip
+def test_what_only_deap_ga_has_is_refused_with_its_name(option: str, given: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make("ga", **{option: given})

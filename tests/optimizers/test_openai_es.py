@@ -7,7 +7,8 @@ from optimizer_driving import SCALE, drive, make, sphere, starts
 from torch import Tensor
 
 from gfopt.errors import ConfigError
-from gfopt.optimizers.openai_es import OpenAIES, centered_ranks
+from gfopt.optimizers._distribution import centered_ranks
+from gfopt.optimizers.openai_es import OpenAIES
 from gfopt.types import Evaluation
 
 DEVIATION = 0.5 * SCALE
@@ -103,7 +104,7 @@ def test_the_state_holds_no_population() -> None:
     drive(optimizer, sphere, (0, 0, 1))
     state = optimizer.state_dict()
     assert state["start"] is None
-    assert max(array.size for array in [state["center"], *state["vectors"].values()]) == 100
+    assert max(array.size for array in [state["center"], *state["rule"].values()]) == 100
 
 
 def test_convergence_with_plain_momentum() -> None:
@@ -112,10 +113,26 @@ def test_convergence_with_plain_momentum() -> None:
     assert min(float(loss.min()) for _, loss in trace) < 1e-3
 
 
+@pytest.mark.parametrize("rule", ["adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adadelta"])
+def test_convergence_with_each_of_torchs_rules(rule: str) -> None:
+    optimizer = strategy(size=32, dim=10, start=starts(32, 10), rule=rule, deviation=0.1)
+    start, *later = drive(optimizer, sphere, [0] * 150)
+    assert min(float(loss.min()) for _, loss in later) < 0.1 * float(start[1].min())
+
+
+def test_weight_decay_is_torchs_with_adamw_and_none_with_the_others() -> None:
+    center = [make("openai-es", rule=rule, learning_rate=0.5, **more) for rule, more in (
+        ("adam", {"weight_decay": 0.01}), ("adam", {"weight_decay": 0.0}), ("adamw", {}), ("adam", {}))]  # fmt: skip
+    last = [drive(optimizer, sphere, range(4))[-1][0] for optimizer in center]
+    assert torch.equal(last[1], last[3])
+    torch.testing.assert_close(last[0], last[2], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(last[2], last[3], rtol=1e-4, atol=1e-4)
+
+
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="population: expected an even number, got 7"):
         make("openai-es", size=7)
-    with pytest.raises(ConfigError, match="rule: expected one of 'adam' or 'sgd', got 'lion'"):
+    with pytest.raises(ConfigError, match="rule: expected one of 'adam', 'sgd', 'adamw'"):
         make("openai-es", rule="lion")
     with pytest.raises(ConfigError, match=r"betas\.1: expected a number less than 1, got 1"):
         make("openai-es", betas=(0.9, 1.0))

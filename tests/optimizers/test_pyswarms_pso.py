@@ -15,6 +15,7 @@ from optimizer_driving import drive, make
 
 from gfopt.optimizers import _pyswarms, pyswarms_pso
 from gfopt.rng import GlobalStreams
+from gfopt.testing.driving import Step
 
 with _pyswarms.quiet():
     from pyswarms.single import GlobalBestPSO, LocalBestPSO
@@ -95,11 +96,13 @@ def test_both_ways_to_move_go_on_alike_on_new_batches_and_after_resuming(
         again.load_state_dict(optimizer.state_dict())
         runs.append(trace + drive(again, driving.rugged, batches[3:]))
         state = again.state_dict()
-        runs.append([(torch.from_numpy(state[name]), torch.empty(0)) for name in ("velocity", "pbest_pos", "leaders")])
+        runs.append(
+            [Step(torch.from_numpy(state[name]), torch.empty(0)) for name in ("velocity", "pbest_pos", "leaders")]
+        )
         streams = GlobalStreams(0)
         streams.load_state_dict(state["streams"])
         with streams.active():
-            runs.append([(torch.from_numpy(np.random.random_sample(700)), torch.empty(0))])  # noqa: NPY002
+            runs.append([Step(torch.from_numpy(np.random.random_sample(700)), torch.empty(0))])  # noqa: NPY002
     for one, other in zip(runs[:3], runs[3:], strict=True):
         assert driving.same(one, other)
 
@@ -137,7 +140,7 @@ def test_first_velocities_are_symmetric_and_relative_to_the_scale() -> None:
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize(("dtype", "steps"), [(torch.float32, 120), (torch.float64, 400)])
 def test_a_swarm_that_explodes_stays_finite(dtype: torch.dtype, steps: int) -> None:
-    wild = {"velocity_clamp": None, "inertia": 0.99, "cognitive": 50.0, "social": 50.0}
+    wild: dict[str, Any] = {"velocity_clamp": None, "inertia": 0.99, "cognitive": 50.0, "social": 50.0}
     trace = drive(make("pyswarms-lbest", dtype=dtype, **wild), driving.rugged, [0] * steps)
     assert max(float(rows.abs().max()) for rows, _ in trace) > 1e30
     assert all(torch.isfinite(rows).all() for rows, _ in trace)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from gfopt.optimizers import _blocks, variation
+from gfopt.optimizers import _blocks, _parameters, real_variation, variation
 from gfopt.rng import GlobalStreams
 from gfopt.types import Group
 
@@ -92,7 +92,7 @@ def test_gaussian_mutation_has_deaps_distribution(probability: float) -> None:
 def test_the_size_of_a_parameter_is_its_root_mean_square_in_each_individual() -> None:
     genomes = np.random.default_rng(0).standard_normal((4, 13)) * np.array([[0.0], [1.0], [7.0], [1e9]])
     scale = np.linspace(0.5, 2.0, 13)
-    sizes = variation.parameter_size(genomes, scale, GROUPS)
+    sizes = _parameters.parameter_size(genomes, scale, GROUPS)
     for row, genome in zip(sizes, genomes, strict=True):
         for group in GROUPS:
             expected = np.sqrt(np.mean(genome[group.slice] ** 2))
@@ -158,6 +158,7 @@ def test_crossover_works_through_views_of_one_array() -> None:
     np.testing.assert_array_equal(rows[1::2], second)
 
 
+WITHIN = real_variation.Range(lambda _, genes: np.linspace(0.5, 2, 13)[genes], (np.full(13, -9.0), np.full(13, 9.0)))
 OPERATORS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "uniform": (variation.uniform_crossover, {}),
     "one-point": (variation.one_point_crossover, {}),
@@ -167,6 +168,11 @@ OPERATORS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "gaussian": (variation.gaussian_mutation, {"deviation": np.linspace(0.5, 2, 13)}),
     "some genes": (variation.gaussian_mutation, {"deviation": np.linspace(0.5, 2, 13), "gene_probability": 0.4}),
     "relative": (variation.relative_mutation, {"strength": 0.2, "scale": np.ones(13), "groups": GROUPS}),
+    "arithmetic": (real_variation.arithmetic_crossover, {}),
+    "sbx": (real_variation.simulated_binary_crossover, {"eta": 4.0}),
+    "uniform mutation": (real_variation.uniform_mutation, {"within": WITHIN}),
+    "polynomial": (real_variation.polynomial_mutation, {"within": WITHIN, "eta": 4.0}),
+    "some polynomial": (real_variation.polynomial_mutation, {"within": WITHIN, "eta": 4.0, "gene_probability": 0.4}),
     "some relative": (
         variation.relative_mutation,
         {"strength": 0.2, "scale": np.ones(13), "groups": GROUPS, "gene_probability": 0.4},
@@ -216,13 +222,13 @@ def test_rows_that_are_named_are_varied_as_if_they_were_alone(
 
 
 def test_neurons_are_rows_of_all_parameters_of_a_module() -> None:
-    assert variation.neurons_of(GROUPS, 13).tolist() == NEURONS
-    assert variation.neurons_of((), 3).tolist() == [0, 1, 2]
+    assert _parameters.neurons_of(GROUPS, 13).tolist() == NEURONS
+    assert _parameters.neurons_of((), 3).tolist() == [0, 1, 2]
 
 
 def test_neuron_crossover_swaps_whole_neurons_independently() -> None:
     first, second = np.zeros((400, 13)), np.ones((400, 13))
-    neurons = variation.neurons_of(GROUPS, 13)
+    neurons = _parameters.neurons_of(GROUPS, 13)
     variation.neuron_crossover(first, second, np.random.default_rng(0), neurons=neurons)
     per_neuron = np.array([first[:, neurons == neuron].mean(axis=1) for neuron in range(5)])
     assert set(np.unique(per_neuron)) == {0.0, 1.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -70,13 +71,10 @@ def test_every_damage_is_refused_by_name(tmp_path):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << stream.randrange(8)
         (tmp_path / "c").write_bytes(flipped)
-        try:
-            found = read_checkpoint(tmp_path / "c")
-        except StoreError as error:
-            assert str(tmp_path / "c") in str(error)
-        else:  # blanks that fill up the header mean nothing
-            assert same(found, STATE)
-            assert whole[place : place + 1] in b" "
+        if whole[place : place + 1] == b" ":  # a blank may fill up the header, and mean nothing
+            continue
+        with pytest.raises(StoreError, match=re.escape(str(tmp_path / "c"))):
+            read_checkpoint(tmp_path / "c")
     for length in (0, 5, 40, len(whole) // 2, len(whole) - 1):
         (tmp_path / "c").write_bytes(whole[:length])
         with pytest.raises(StoreError, match="expected a whole checkpoint"):
