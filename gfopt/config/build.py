@@ -160,9 +160,9 @@ class _Builder:
 
     def optimizer_cells(self, found: Mapping[str, Any], grids: Mapping[Place, list[grid.Grid]]) -> list[OptimizerCell]:
         result = []
-        for name, entry in found.items():
+        for name in found:
             if ("optimizers", name) in grids:
-                result += cells.optimizer_cells(name, entry, grids["optimizers", name], self.issues)
+                result += cells.optimizer_cells(name, found, grids["optimizers", name], self.issues)
         return result
 
     def check_chosen(self, problems: list[ProblemCell], optimizers: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -104,12 +105,16 @@ def problem_cells(
     return result
 
 
-def optimizer_cells(name: str, entry: Any, grids: list[grid.Grid], issues: list[Issue]) -> list[OptimizerCell]:
-    """The cells of the optimizer `name`; what is wrong with one is added to `issues`."""
+def optimizer_cells(
+    name: str, section: Mapping[str, Any], grids: list[grid.Grid], issues: list[Issue]
+) -> list[OptimizerCell]:
+    """The cells of the optimizer `name` of a section; what is wrong with one is added to `issues`."""
     origin: Place = ("optimizers", name)
     result: dict[str, OptimizerCell] = {}
     same: dict[str, str] = {}
-    for choices, (kind, options) in _checked(entry, grids, origin, entries.optimizer, issues):
+    for choices, (kind, options) in _checked(
+        section[name], grids, origin, partial(entries.optimizer, others=section), issues
+    ):
         columns = {
             column if column == "kind" else f"options.{column}": value for column, value in grid.label(choices).items()
         }

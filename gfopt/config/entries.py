@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gfopt import registry
+from gfopt.config import chains
 from gfopt.config.messages import Issue, Place, issue_of
 from gfopt.config.models import CodeReference, FunctionConfig, Objective, ProblemConfig, SupervisedConfig
 from gfopt.config.validation import validate
@@ -51,8 +52,20 @@ def problem(given: Any, issues: list[Issue], *, live: bool, allow_code: bool) ->
     return config.model_copy(update={"dataset": dataset, "network": network, "importance": importance})
 
 
-def optimizer(given: Any, issues: list[Issue]) -> tuple[str, BaseModel] | None:
-    """The optimizer's kind and typed options, or `None` after adding what is wrong to `issues`."""
+def optimizer(
+    given: Any, issues: list[Issue], *, others: Mapping[str, Any] | None = None
+) -> tuple[str, BaseModel] | None:
+    """The optimizer's kind and typed options, or `None` after adding what is wrong to `issues`.
+
+    Args:
+        given: the entry as plain data, without grids.
+        issues: places are relative to the entry.
+        others: all optimizers of the study by name, which a chain may name.
+    """
+    before = len(issues)
+    given = chains.expanded(given, others or {}, issues)
+    if len(issues) > before:
+        return None
     chosen = _by_name(registry.optimizers, given, "kind", (), issues)
     if chosen is None:
         return None

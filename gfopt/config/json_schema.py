@@ -63,7 +63,8 @@ def json_schema() -> Schema:
     properties["name"] |= _NAME
     properties["budget"] |= {"$ref": "#/$defs/Budget"}
     properties["problems"] |= _section({"anyOf": [_ref("problem.data"), _ref("problem.function")]})
-    properties["optimizers"] |= _section(_chosen("optimizer", "kind", registry.optimizers.loadable()))
+    known = _chosen("optimizer", "kind", registry.optimizers.loadable())
+    properties["optimizers"] |= _section({"anyOf": [known, _chain()]})
     properties["diagnostics"]["items"] = {"enum": list(KINDS)}
     for name, model in (("early_stopping", "EarlyStopping"), ("tune", "Tune")):
         properties[name] = {"anyOf": [_ref(model), {"type": "null"}], "description": properties[name]["description"]}
@@ -133,6 +134,14 @@ def _specialize(definitions: dict[str, Schema], options: Iterable[str]) -> None:
     weights["enum"] = [*weights["enum"], True]  # YAML reads `true` as a truth value
     del weights["type"]
     _specialize_problem(definitions["problem.data"]["properties"], definitions["Objective"]["properties"])
+
+
+def _chain() -> Schema:
+    """Optimizers of the study, or kinds, one after the other."""
+    stage = {"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]}
+    stages = {"type": "array", "minItems": 2, "items": {"anyOf": [{"type": "string"}, stage]}}
+    properties = {"chain": _or_grid({**stages, "description": "optimizers that hand the best over, in their order"})}
+    return {"type": "object", "properties": properties, "required": ["chain"], "additionalProperties": False}
 
 
 def _norm() -> Schema:
