@@ -21,6 +21,7 @@ from gfopt.errors import DataError, expectation
 from gfopt.report import captions, figures, table
 from gfopt.report.convergence import Convergence, convergence
 from gfopt.report.style import Look, norm_key, norm_looks, optimizer_looks
+from gfopt.report.tuned import tuning
 from gfopt.report.why import why
 
 
@@ -31,6 +32,8 @@ class ResultsLike(Protocol):
         runs, curves, diagnostics: the tables; diagnostics may be empty or `None`.
         study: the study file as a mapping.
         environment: versions and machine.
+
+    Where the study tunes, `tuned` is the table of what was chosen.
     """
 
     @property
@@ -105,6 +108,7 @@ def render(results: ResultsLike) -> str:
     ]
     curves = convergence(results.runs, results.curves, looks)
     reasons = why(results.diagnostics, results.runs)
+    tuned = tuning(getattr(results, "tuned", None))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gfopt.report"),
         autoescape=True,
@@ -117,6 +121,7 @@ def render(results: ResultsLike) -> str:
         panels=panels,
         curves=curves,
         why=reasons,
+        tuning=tuned,
         **_tables(results, summary),
         figures=script_json(
             {
