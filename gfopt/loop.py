@@ -128,6 +128,7 @@ class Loop:
             self.trace.stop_reason = reason if self.trace.status is Status.OK else None
             if self.keeper is not None:
                 self.keeper(self, reason is not None or self.trace.status is not Status.OK)
+        self.trace.stop_reason = reason if self.trace.status is Status.OK else None
         for callback in self.callbacks:
             callback.on_train_end()
         if not math.isfinite(self.loss) and self.trace.status is Status.OK:

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +81,16 @@ def load_yaml(block: Block, namespace: dict[str, object]) -> None:
     assert config.load(file, allow_code=True).runs > 0
 
 
+def load_toml(block: Block, namespace: dict[str, object]) -> None:
+    del namespace
+    assert tomllib.loads(block.text)
+
+
 RUNNERS: dict[str, Callable[[Block, dict[str, object]], None]] = {
     "python": run_python,
     "bash": run_bash,
     "yaml": load_yaml,
+    "toml": load_toml,
 }
 
 
@@ -101,7 +108,7 @@ def test_every_block_does_what_it_says(tmp_path, monkeypatch):
                 error.add_note(f"in the {block.language} block at line {block.line} of README.md")
                 raise
             done.append(block.language)
-    assert {kind: done.count(kind) >= 2 for kind in RUNNERS} == dict.fromkeys(RUNNERS, True)
+    assert {kind: done.count(kind) >= (kind != "toml") + 1 for kind in RUNNERS} == dict.fromkeys(RUNNERS, True)
     assert (tmp_path / "signs.html").stat().st_size > 10_000
     assert (tmp_path / "convergence.png").read_bytes().startswith(b"\x89PNG")
     columns = set(gfopt.load_results("results/signs").runs.columns)

@@ -30,17 +30,17 @@ def test_a_goal_is_the_common_one_or_the_exception(monkeypatch):
 
 
 def test_every_optimizer_is_run_on_everything_and_data_are_held_to_random_search(monkeypatch):
-    monkeypatch.setattr(convergence.optimizers, "names", lambda usable: ("adam", "ga", "random-search"))
+    monkeypatch.setattr(convergence.optimizers, "names", lambda usable: ("adam", "snes", "random-search"))
     monkeypatch.setattr(convergence, "reached", lambda kind, function, seed: float(seed))
     monkeypatch.setattr(convergence, "learned", lambda kind, dataset, seed: len(kind) + seed)
     monkeypatch.setattr("gfopt.bench.run.measure_hardware", lambda device: Hardware(1e11, 1e-9, 1e-9))
     results = run_bench(bench_options(only=["convergence"]))
     found = {(each.kind, each.task): each for each in results.reaches}
     assert len(found) == 3 * 5
-    assert found["ga", "sphere"].loss == 1.0
-    assert not found["ga", "sphere"].met
-    assert found["ga", "iris"].goal == found["random-search", "iris"].loss == 14
-    assert found["ga", "iris"].met
+    assert found["snes", "sphere"].loss == 1.0
+    assert not found["snes", "sphere"].met
+    assert found["snes", "iris"].goal == found["random-search", "iris"].loss == 14
+    assert found["snes", "iris"].met
     assert results.from_dict(results.as_dict()) == results
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
@@ -216,7 +217,8 @@ def test_a_norm_too_wide_for_the_inputs_names_the_layer():
 
 
 def test_a_registered_norm_of_somebody_else_works(monkeypatch):
-    monkeypatch.setitem(registry.norms._table, "none2", "gfopt.nn.normalization:Identity")
+    point = EntryPoint("none2", "gfopt.nn.normalization:Identity", registry.norms.group)
+    monkeypatch.setitem(registry.norms._own, "none2", point)
     assert isinstance(MLP(4, 2, norm="none2").layers[0], NormalizedLinear)
     assert isinstance(MLP(4, 2).layers, nn.ModuleList)
 
