@@ -102,6 +102,15 @@ def test_cost_of_a_target_in_units_of_the_baseline(toy):
     assert "never never, in 2 runs" in said
 
 
+def test_of_many_optimizers_the_cheapest_are_named(toy):
+    arms = {f"o{cost}": [[(0, 10.0), (cost, 5.0), (100, 0.0)]] * 2 for cost in range(30, 15, -1)}
+    tables = toy({"base": [[(0, 10.0), (10, 5.0), (100, 0.0)]] * 2, **arms})
+    (said,) = [f.text for f in analysis.findings(tables.runs, tables.curves, baseline="base") if f.topic == "cost"]
+    assert [name for name in arms if f"{name} needs" in said] == ["o19", "o18", "o17", "o16"]
+    assert said.index("o16") < said.index("o19")
+    assert said.endswith("11 more reach it at a higher cost (see the table).")
+
+
 def test_a_slow_optimizer_has_nothing_to_escape_from_where_backprop_trains():
     study = synthetic_study.study(repeats=2, problems=["shallow"])
     slow = study.runs["kind"] != "adam"
