@@ -15,6 +15,7 @@ from gfopt.analysis.wording import AXIS_WORDS, metric_words
 from gfopt.report import captions, figures
 from gfopt.report.style import Look
 
+MOST_BANDS = 12  # optimizers of a cell: more bands than that hide each other
 MOST_SINGLE_RUNS = 600  # thin lines of more runs would make the page larger than its figures are worth
 MOST_POINTS = 60_000  # of median curves, over all cells, axes and metrics
 
@@ -31,6 +32,7 @@ class Convergence:
         axes: column to words.
         specs: `"<place of the cell>|<metric>|<axis>"` to figure and caption.
         single_runs: whether single runs are drawn.
+        bands: whether the medians have their bands.
     """
 
     cells: list[str]
@@ -38,6 +40,7 @@ class Convergence:
     axes: dict[str, str]
     specs: dict[str, Any]
     single_runs: bool
+    bands: bool
 
 
 def convergence(runs: pd.DataFrame, curves: pd.DataFrame, looks: Mapping[str, Look]) -> Convergence | None:
@@ -50,7 +53,8 @@ def convergence(runs: pd.DataFrame, curves: pd.DataFrame, looks: Mapping[str, Lo
     if not number or curves.empty:
         return None
     points = max(12, min(50, MOST_POINTS // number))
-    single_runs = len(runs) <= MOST_SINGLE_RUNS
+    bands = max(len(arms(rows)) for _, rows in cells) <= MOST_BANDS
+    single_runs = bands and len(runs) <= MOST_SINGLE_RUNS
     specs: dict[str, Any] = {}
     for metric in metrics:
         for axis in axes:
@@ -62,9 +66,10 @@ def convergence(runs: pd.DataFrame, curves: pd.DataFrame, looks: Mapping[str, Lo
                 mine = table[table["cell"] == cell.label]
                 if np.isfinite(mine["median"].to_numpy(dtype=float)).any():
                     singles = _singles(rows, every) if single_runs else {}
-                    figure = figures.convergence_figure(mine, singles, axis, metric, looks)
+                    figure = figures.convergence_figure(mine, singles, axis, metric, looks, bands=bands)
                     specs[f"{place}|{metric}|{axis}"] = figure | {"caption": captions.ends(mine, axis, metric)}
-    return Convergence([cell.label for cell, _ in cells], metrics, axes, specs, single_runs) if specs else None
+    labels = [cell.label for cell, _ in cells]
+    return Convergence(labels, metrics, axes, specs, single_runs, bands) if specs else None
 
 
 def _metrics(runs: pd.DataFrame, curves: pd.DataFrame) -> dict[str, str]:

@@ -169,6 +169,8 @@ def convergence_figure(
     metric: str,
     looks: Mapping[str, Look],
     height: int = 460,
+    *,
+    bands: bool = True,
 ) -> Figure:
     """Median step curve with its band for every optimizer of a cell, single runs as thin lines.
 
@@ -179,6 +181,7 @@ def convergence_figure(
         metric: what the curves show.
         looks: how each optimizer is drawn.
         height: pixels.
+        bands: whether bands are drawn; many of them hide the curves.
     """
     # what is infinite has no place on the axis: a band that is open above ends at the highest value shown
     values = table[["median", "low", "high"]].to_numpy(dtype=float)
@@ -188,7 +191,7 @@ def convergence_figure(
     for optimizer, rows in arms(table):
         look = looks[optimizer]
         data += [_thin(cost, value, look, optimizer) for cost, value in singles.get(optimizer, ())]
-        data += _band(rows, limits, look, optimizer)
+        data += _band(rows, limits, look, optimizer) if bands else []
         data += _line(rows, look, optimizer)
     drawn = base_layout(height, AXIS_TITLES[axis], metric_title(metric))
     drawn["xaxis"] |= {"type": "log", "exponentformat": "power", "nticks": 8}

@@ -174,6 +174,14 @@ def test_hostile_names_stay_text(small):
     assert not any("<" in legend for legend in legends)
 
 
+def test_bands_of_many_optimizers_are_left_out_and_not_spoken_of(small, monkeypatch):
+    assert '"fill":"toself"' in render(small)
+    monkeypatch.setattr("gfopt.report.convergence.MOST_BANDS", 1)
+    page = render(small)
+    assert '"fill":"toself"' not in page
+    assert "pointwise 95 % band" not in page
+
+
 def test_json_in_a_script_cannot_end_it_and_holds_no_nan():
     assert "<" not in script_json({"a": HOSTILE, "b": "<!--", "c": "&"})
     with pytest.raises(ValueError, match="JSON"):
