@@ -72,12 +72,8 @@ def test_stored_outputs(path):
     assert not MACHINE.search(shown(notebook))
 
 
-# All but one are left to the slow suite.
-SLOW = ("quickstart", "vanishing_gradients", "your_own_problem")
-FRESH = [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in SLOW else []) for p in PATHS]
-
-
-@pytest.mark.parametrize("path", FRESH)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_runs_from_a_fresh_kernel(path, tmp_path):
     folder = tmp_path / "notebooks"
     shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns("results", ".ipynb_checkpoints"))

@@ -23,8 +23,12 @@ def study(rule=None, **settings):
     )
 
 
-def test_every_run_ends_by_the_same_rule_and_says_so(tmp_path):
-    runs = study(RULE).run(tmp_path / "r", workers=1).runs
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return study(RULE).run(tmp_path_factory.mktemp("early") / "r", workers=2).runs
+
+
+def test_every_run_ends_by_the_same_rule_and_says_so(runs):
     assert set(runs["status"]) == {"ok"}
     assert set(runs["stop_reason"]) == {"callback"}
     assert runs["message"].str.startswith("EarlyStopping: loss has not improved by more than 0.5").all()
@@ -32,11 +36,10 @@ def test_every_run_ends_by_the_same_rule_and_says_so(tmp_path):
     assert (runs["evaluations"] < 4000).all()
 
 
-def test_repeats_in_lock_step_keep_the_rule(tmp_path):
-    alone = study(RULE).run(tmp_path / "a", workers=1).runs
-    together = study(RULE, batch_repeats=True).run(tmp_path / "b", workers=1).runs
+def test_repeats_in_lock_step_keep_the_rule(runs, tmp_path):
+    together = study(RULE, batch_repeats=True).run(tmp_path / "b", workers=2).runs
     key = ["optimizer", "repeat"]
-    first, second = (frame.set_index(key).sort_index()["evaluations"] for frame in (alone, together))
+    first, second = (frame.set_index(key).sort_index()["evaluations"] for frame in (runs, together))
     assert first.to_dict() == second.to_dict()
 
 
