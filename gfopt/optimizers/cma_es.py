@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfopt.optimizers._generations import Array, GenerationOptions, Generations
+from gfopt.optimizers.base import Options
 from gfopt.optimizers.space import Choice, Integer, Real, Space
 from gfopt.rng import GlobalStreams, undisturbed
 
@@ -64,6 +65,13 @@ class CMAES(Generations):
         "diagonal": Choice((False, True)),
         "step_size": Choice(("path", "two-point")),
     }
+
+    @classmethod
+    def check_dim(cls, options: Options, dim: int) -> None:
+        """Refuse a full covariance of more parameters than `max_dim`; a diagonal one has no limit."""
+        assert isinstance(options, CMAESOptions)
+        if not options.diagonal:
+            super().check_dim(options, dim)
 
     def _seed(self, seed: int) -> None:
         self._streams = GlobalStreams(seed)

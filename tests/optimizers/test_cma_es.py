@@ -12,6 +12,8 @@ import pytest
 import torch
 from optimizer_driving import drive, make, same
 
+from gfopt import optimizers
+from gfopt.errors import ConfigError
 from gfopt.rng import GlobalStreams
 
 DIM, SIZE, GENERATIONS = 5, 8, 12
@@ -106,3 +108,10 @@ def test_a_full_covariance_learns_that_genes_depend_on_each_other() -> None:
         trace = drive(make("cma", dim=2, size=12, dtype=F64, diagonal=diagonal), valley, [0] * 50)
         reached[diagonal] = float(trace[-1][1].min())
     assert reached[False] < 1e-3 * reached[True]
+
+
+def test_a_diagonal_covariance_has_no_limit_of_parameters() -> None:
+    algorithm = optimizers.optimizer_class("cma")
+    algorithm.check_dim(optimizers.options_of("cma", {"diagonal": True}), 100_000)
+    with pytest.raises(ConfigError, match="at most 2000 parameters, got 100000"):
+        algorithm.check_dim(optimizers.options_of("cma"), 100_000)

@@ -59,6 +59,7 @@ REACHED = {
     "sep-cma": 0.25,
     "nevergrad": 0.4,
     "random-search": 2.25,
+    "chain": 0.1,
     "best-of-n": 2.35,
     "initial": 2.6,  # what it starts at
 }
