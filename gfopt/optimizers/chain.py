@@ -87,9 +87,9 @@ class Chain(Optimizer):
     """Stages that hand the best over: first search, then follow the gradient, or the other way round.
 
     The first stage starts from the start rows. When its share of the budget is spent, or it has nothing more to try,
-    the next one starts: its member 0 is the lowest-loss row of the last batch (of all rows where the batch stays the same),
-    the others are normal around it, a tenth of each gene's scale away. Every evaluation of every stage is charged, so a
-    chain compares at the cost of both.
+    the next one starts: its member 0 is the lowest-loss row of the last batch (of all rows where the batch stays the
+    same), the others are normal around it, a tenth of each gene's scale away. Every evaluation of every stage is
+    charged, so a chain compares at the cost of both.
 
     References: Goldberg and Voessner 1999, "Optimizing global-local search hybrids", GECCO (global, then local search).
     """

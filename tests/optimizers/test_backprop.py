@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, evaluate, make, same
 from torch import Tensor
 
 from gfopt.errors import ConfigError, NotDifferentiableError
 from gfopt.optimizers._backprop import Backprop
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, evaluate, make, same
 
 CASES: list[tuple[str, type[torch.optim.Optimizer], dict[str, Any], dict[str, Any]]] = [
     ("sgd", torch.optim.SGD, {"momentum": 0.0}, {"lr": 0.1}),

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import torch
-from optimizer_driving import drive, make, sphere, starts
 
 from gfopt import minimize
 from gfopt.problems import FunctionProblem
+from gfopt.testing.driving import drive, make, sphere, starts
 
 
 def test_every_candidate_is_evaluated_once_and_then_it_ends() -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 import cma
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, make, same
 
 from gfopt import optimizers
 from gfopt.errors import ConfigError
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make, same
 
 DIM, SIZE, GENERATIONS = 5, 8, 12
 F64 = torch.float64

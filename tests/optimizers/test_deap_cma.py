@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from deap import algorithms, base, cma, creator
-from optimizer_driving import drive, make
 
 from gfopt.errors import ConfigError
 from gfopt.optimizers import deap_cma, optimizer_class
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 
 KINDS = ("deap-cma", "deap-cma-1+lambda")
 DIM, SIZE, GENERATIONS = 5, 8, 12

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, make
 from scipy import stats
 
 from gfopt.optimizers.deap_de import binomial_crossover, distinct_others, mutants
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 
 F64 = torch.float64
 STRATEGIES = ("rand/1/bin", "best/1/bin", "current-to-best/1/bin")

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from deap import tools
 from numpy.typing import NDArray
-from optimizer_driving import drive, make
 from scipy import stats
 
 from gfopt.errors import ConfigError
 from gfopt.optimizers import options_of
 from gfopt.optimizers.deap_es import blend, intermediate, log_normal_mutation, one_parent
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 
 MANY, DIM = 3000, 4
 WIDE = (np.full(DIM, 1e-9), np.full(DIM, 1e9))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from deap import algorithms, base, tools
-from optimizer_driving import drive, make
 
 from gfopt.optimizers import _deap
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 
 UNCROSSED = {"crossover_probability": 0.0, "tournament_size": 1}
 QUIET = {"crossover_probability": 0.0, "mutation_probability": 0.0}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, make
 
 from gfopt import optimizers
 from gfopt.errors import ConfigError
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 from gfopt.types import Evaluation
 
 KIND = "deap-islands"

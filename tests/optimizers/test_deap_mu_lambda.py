@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from deap import algorithms, base, tools
-from optimizer_driving import drive, make
 from scipy import stats
 
 from gfopt import optimizers
 from gfopt.errors import ConfigError
 from gfopt.optimizers._deap import first_equals
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 from gfopt.types import Evaluation
 
 PLUS, COMMA = "deap-mu-plus-lambda", "deap-mu-comma-lambda"

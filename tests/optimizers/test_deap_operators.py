@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from deap import tools
 from numpy.typing import NDArray
-from optimizer_driving import drive, make
 from scipy import stats
 
 from gfopt.errors import ConfigError
@@ -19,6 +17,8 @@ from gfopt.optimizers._deap_operators import array_mutation
 from gfopt.optimizers._genetic_options import DeapOptions
 from gfopt.optimizers.real_variation import Range
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 from gfopt.types import Group
 
 COUNT = 4000

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from optimizer_driving import drive
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 from gfopt import optimizers
+from gfopt.testing.driving import drive
 
 SIZES = (64, 32, 10)
 BATCH = 256

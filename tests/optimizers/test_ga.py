@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from optimizer_driving import drive, make, rugged, sphere
 from scipy import stats
 
 from gfopt.draws import Draws
@@ -15,6 +14,7 @@ from gfopt.optimizers import _breeding as breeding
 from gfopt.optimizers import real_variation, variation
 from gfopt.optimizers._parameters import neurons_of
 from gfopt.optimizers.ga import GeneticAlgorithm, GeneticAlgorithmOptions
+from gfopt.testing.driving import drive, make, rugged, sphere
 from gfopt.types import Evaluation, Group
 
 PAIRS, DIM = 9, 24

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, evaluate, make, same
 from torch import Tensor
 
 from gfopt.errors import ConfigError
 from gfopt.optimizers import _line_search as line_search
 from gfopt.optimizers._curvature import Curvature
 from gfopt.optimizers.base import Optimizer
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, evaluate, make, same
 
 SEARCHES = ["none", "backtracking", "strong-wolfe"]
 

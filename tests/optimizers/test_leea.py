@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from optimizer_driving import SCALE, drive, make, sphere, starts
 from torch import Tensor
 
 from gfopt.optimizers import leea
 from gfopt.optimizers.leea import LEEA
+from gfopt.testing.driving import SCALE, drive, make, sphere, starts
 from gfopt.types import Evaluation
 
 

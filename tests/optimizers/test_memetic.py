@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, evaluate, make, same
 from torch import Tensor
 
 from gfopt.optimizers.base import Optimizer
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, evaluate, make, same
 
 
 def _held(optimizer: Optimizer, steps: int) -> list[tuple[int, bool, Tensor, Tensor]]:

@@ -6,14 +6,14 @@ import re
 import warnings
 from typing import Any
 
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, make
 from scipy import stats
 
 from gfopt import optimizers
 from gfopt.errors import ConfigError, SlowPathWarning
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 
 LOWEST = 1e-3  # p-value below which a sample is not of a distribution; the seeds are fixed
 NAMED = "ignore::gfopt.errors.SlowPathWarning"

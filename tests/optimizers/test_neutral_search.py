@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from torch import Tensor
 
 from gfopt import optimizers
 from gfopt.optimizers.base import Optimizer
+from gfopt.testing import driving
 from gfopt.types import Group
 
 WIDTH, UNITS, MEMBERS = 64, 5, 30

@@ -6,14 +6,14 @@ import warnings
 
 import nevergrad
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, make, same
 
 from gfopt.errors import ConfigError
 from gfopt.optimizers import options_of
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make, same
 
 DIM, SIZE, GENERATIONS = 5, 8, 5
 F64 = torch.float64

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from optimizer_driving import SCALE, drive, make, sphere
 from torch import Tensor
 
 from gfopt.optimizers.one_plus_one_es import OnePlusOneES
+from gfopt.testing.driving import SCALE, drive, make, sphere
 from gfopt.types import Evaluation
 
 

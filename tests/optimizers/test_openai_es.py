@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from optimizer_driving import SCALE, drive, make, sphere, starts
 from torch import Tensor
 
 from gfopt.errors import ConfigError
 from gfopt.optimizers._distribution import centered_ranks
 from gfopt.optimizers.openai_es import OpenAIES
+from gfopt.testing.driving import SCALE, drive, make, sphere, starts
 from gfopt.types import Evaluation
 
 DEVIATION = 0.5 * SCALE

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from optimizer_driving import SCALE, drive, make, sphere
 
 from gfopt.optimizers.pgpe import PGPE
+from gfopt.testing.driving import SCALE, drive, make, sphere
 from gfopt.types import Evaluation
 
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from optimizer_driving import SCALE, drive, make, rugged, sphere, starts
 from torch import Tensor
 
 from gfopt.draws import Draws, kernels
 from gfopt.errors import ConfigError
 from gfopt.optimizers._pyswarms import backend, handlers, quiet, topology
 from gfopt.optimizers.pso import ParticleSwarm, move
+from gfopt.testing.driving import SCALE, drive, make, rugged, sphere, starts
 from gfopt.types import Evaluation
 
 WEIGHTS = (0.729, 1.494, 1.2)

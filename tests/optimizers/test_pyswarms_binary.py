@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, make
 from torch import Tensor
 
 from gfopt.optimizers import _pyswarms
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 
 with _pyswarms.quiet():
     from pyswarms.discrete import BinaryPSO

@@ -6,11 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from numpy.typing import NDArray
-from optimizer_driving import drive, evaluate, make
 
 from gfopt.errors import ConfigError
 from gfopt.optimizers import _pyswarms, _pyswarms_schedules, _pyswarms_walls, pyswarms_pso
@@ -18,6 +16,8 @@ from gfopt.optimizers._pyswarms_options import SwarmOptions
 from gfopt.optimizers._pyswarms_schedules import Schedules
 from gfopt.optimizers._pyswarms_walls import Walls
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, evaluate, make
 
 with _pyswarms.quiet():
     from pyswarms.single import GlobalBestPSO

@@ -8,14 +8,13 @@ import os
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
-from optimizer_driving import drive, make
 
 from gfopt.optimizers import _pyswarms, pyswarms_pso
 from gfopt.rng import GlobalStreams
-from gfopt.testing.driving import Step
+from gfopt.testing import driving
+from gfopt.testing.driving import Step, drive, make
 
 with _pyswarms.quiet():
     from pyswarms.single import GlobalBestPSO, LocalBestPSO

@@ -7,11 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from numpy.typing import NDArray
-from optimizer_driving import drive, make
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
@@ -19,6 +17,8 @@ from gfopt.errors import ConfigError
 from gfopt.optimizers import _pyswarms, pyswarms_pso
 from gfopt.optimizers._pyswarms_neighbours import delannoy, random_graph, simplices
 from gfopt.rng import GlobalStreams
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 
 with _pyswarms.quiet():
     from pyswarms.backend.topology import pyramid, random

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import optimizer_driving as driving
 import torch
-from optimizer_driving import drive, make, same
 
 from gfopt import optimizers
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make, same
 
 
 def test_losses_do_not_matter() -> None:

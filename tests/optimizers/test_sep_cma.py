@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import optimizer_driving as driving
 import pytest
 import torch
 from cmaes import SepCMA
-from optimizer_driving import drive, make
 
 from gfopt.errors import MissingExtraError
 from gfopt.optimizers import sep_cma
+from gfopt.testing import driving
+from gfopt.testing.driving import drive, make
 
 DIM, SIZE, GENERATIONS = 5, 8, 12
 F64 = torch.float64

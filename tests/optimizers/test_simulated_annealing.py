@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from optimizer_driving import SCALE, drive, make, sphere
 from torch import Tensor
 
 from gfopt.optimizers.simulated_annealing import SimulatedAnnealing
+from gfopt.testing.driving import SCALE, drive, make, sphere
 from gfopt.types import Evaluation
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from optimizer_driving import SCALE, drive, make, sphere
 from scipy.linalg import expm
 
 from gfopt.errors import ConfigError
 from gfopt.optimizers.snes import snes_utilities
 from gfopt.optimizers.xnes import XNES, exponential_change, exponential_rate
+from gfopt.testing.driving import SCALE, drive, make, sphere
 from gfopt.types import Evaluation
 
 
