@@ -135,7 +135,7 @@ def test_the_parser_of_this_test_refuses(arguments):
 def test_the_first_two_blocks_are_the_two_commands():
     first, second = (block.text.strip() for block in list(blocks(README))[:2])
     assert first.endswith("gfopt run configs/quickstart.yaml")
-    assert second.endswith("python -m pytest")
+    assert "python -m pytest" in second
     assert "-c constraints.txt" in first
     assert "-c constraints.txt" in second
     assert "\n" not in first + second
