@@ -52,7 +52,6 @@ EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {
     ("spsa", "rastrigin"): (76.0, "it follows a slope, of many local minima"),
     ("xnes", "rastrigin"): (45.0, "its distribution shrinks in one of many local minima"),
     ("cem", "rastrigin"): (45.0, "its distribution shrinks in one of many local minima"),
-    ("ars", "sphere"): (0.02, "its step has the same length near the minimum, in units of the losses' deviation"),
     ("leea", "sphere"): (0.7, "its mutations end at a strength that suits minibatches, and there are no elites"),
     ("leea", "rosenbrock"): (25.0, "its mutations end at a strength that suits minibatches, and there are no elites"),
     ("leea", "rastrigin"): (68.0, "its mutations end at a strength that suits minibatches, and there are no elites"),
