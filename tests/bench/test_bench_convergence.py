@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gfopt import optimizers
 from gfopt.bench import convergence
 from gfopt.bench.floor import Hardware
@@ -44,6 +46,7 @@ def test_every_optimizer_is_run_on_everything_and_data_are_held_to_random_search
     assert results.from_dict(results.as_dict()) == results
 
 
+@pytest.mark.slow
 def test_an_optimizer_learns_more_than_guessing_does():
     assert convergence.learned("adam", "iris") < convergence.learned("random-search", "iris")
 

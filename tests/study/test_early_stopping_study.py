@@ -36,6 +36,7 @@ def test_every_run_ends_by_the_same_rule_and_says_so(runs):
     assert (runs["evaluations"] < 4000).all()
 
 
+@pytest.mark.slow
 def test_repeats_in_lock_step_keep_the_rule(runs, tmp_path):
     together = study(RULE, batch_repeats=True).run(tmp_path / "b", workers=2).runs
     key = ["optimizer", "repeat"]
