@@ -12,11 +12,13 @@ import numpy as np
 from gfopt.compiled import compiled
 from gfopt.kernels import derivatives as derive
 from gfopt.kernels import instructions as do
-from gfopt.kernels.evaluate import CROSS_ENTROPY, LANES, directions, place_of
-from gfopt.kernels.gather import gather, total_of
+from gfopt.kernels.evaluate import CROSS_ENTROPY, directions, place_of
+from gfopt.kernels.gather import gather
 from gfopt.kernels.products import ADDED, BIASED, BYTES, PLAIN, strided, transpose
 from gfopt.kernels.program import ACTIVATE, ADD, AFFINE, KEEP, LINEAR, STANDARDIZE
+from gfopt.kernels.sums import moments, total_of
 from gfopt.kernels.tape import CODE, EXTRA, SOURCE, SUMS, TARGET
+from gfopt.kernels.vectors import LANES
 
 MEAN, INVERSE, FACTOR, SHIFT, ALONG = range(5)  # of a feature in the batch: see `derivatives.batch_slopes`
 SUM = 8 * LANES  # bytes of the eight float64 sums of a feature
@@ -107,30 +109,10 @@ def _backwards(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _moments(op, eps, tapes, place, rows, counted, sums, genome, statistics):  # type: ignore[no-untyped-def]
-    """Mean, `1 / sigma` and `gain / sigma` of every feature over the first `counted` samples of all tapes.
-
-    In two passes: the squares of what is left when the mean is gone, as no difference of large numbers.
-    """
-    units = op[1]
-    for around in range(2 if op[2] else 1):
-        sums[:] = 0
-        for tile in range(len(tapes)):
-            inside = min(rows, counted - tile * rows)
-            if inside > 0:
-                center = statistics[MEAN].ctypes.data if around else 0
-                value = tapes[tile].ctypes.data + BYTES * rows * place
-                do.accumulate(sums.ctypes.data, value, units, rows, inside, center)
-        for unit in range(units):
-            total = 0.0
-            for lane in range(LANES):
-                total += sums[unit * LANES + lane]
-            if around:
-                statistics[INVERSE, unit] = 1 / np.sqrt(total / counted + eps)
-            else:
-                statistics[MEAN, unit] = total / counted
-                statistics[INVERSE, unit] = 1
-    for unit in range(units):
+def _statistics(op, eps, tapes, place, rows, counted, sums, genome, statistics):  # type: ignore[no-untyped-def]
+    """Mean, `1 / sigma` and `gain / sigma` of every feature over the first `counted` samples of all tapes."""
+    moments(op, eps, tapes, BYTES * rows * place, rows, counted, sums, statistics[MEAN], statistics[INVERSE])
+    for unit in range(op[1]):
         gain = genome[op[3] + unit] if op[3] >= 0 else np.float32(1)
         statistics[FACTOR, unit] = gain * statistics[INVERSE, unit]
 
@@ -190,8 +172,8 @@ def _workspace(sizes, tiles, rows, stop):  # type: ignore[no-untyped-def]
     turned, statistics = np.empty(sizes[6] * rows, np.float32), np.empty((stop + 1, 5, width), np.float32)
     buffers, aside = np.empty((2, width * rows), np.float32), np.empty((own, width * rows), np.float32)
     waiting = np.empty((tiles if stop else 0, width * rows), np.float32)
-    moments, total = np.empty(width * LANES, np.float64), np.empty(LANES, np.float64)
-    return scratch, tapes, weights, sums, turned, statistics, buffers, aside, waiting, moments, total
+    moment_sums, total = np.empty(width * LANES, np.float64), np.empty(LANES, np.float64)
+    return scratch, tapes, weights, sums, turned, statistics, buffers, aside, waiting, moment_sums, total
 
 
 @compiled
@@ -241,7 +223,7 @@ def differentiate(  # type: ignore[no-untyped-def]
     count, rows, stop = tiles.shape[1], tiles.shape[3], len(stages) - 2
     bottom = sizes[7]
     work = _workspace(sizes, count, rows, stop)
-    scratch, tapes, weights, sums, turned, statistics, buffers, aside, waiting, moments, total = work
+    scratch, tapes, weights, sums, turned, statistics, buffers, aside, waiting, moment_sums, total = work
     slopes = buffers[0].ctypes.data
     for member in range(first, last):
         genome, stream, normalized = genomes[member].ctypes.data, streams[member], scratch.ctypes.data
@@ -259,7 +241,9 @@ def differentiate(  # type: ignore[no-untyped-def]
                 _mean_slopes(ops[end], sums, places[end, SUMS], counted, behind)
             elif stage:
                 place = places[begin, SOURCE]
-                _moments(ops[begin], numbers[begin], tapes, place, rows, counted, moments, genomes[member], known)
+                _statistics(
+                    ops[begin], numbers[begin], tapes, place, rows, counted, moment_sums, genomes[member], known
+                )
             for tile in range(count):
                 here = tile if stop else 0
                 samples, tape = tiles[stream, tile].ctypes.data, tapes[here].ctypes.data

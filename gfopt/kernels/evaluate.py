@@ -15,8 +15,9 @@ from gfopt.compiled import compiled
 from gfopt.kernels import instructions as do
 from gfopt.kernels.products import BIASED, BYTES, PLAIN, dense
 from gfopt.kernels.program import ACTIVATE, ADD, AFFINE, COPY, KEEP, LINEAR, STANDARDIZE
+from gfopt.kernels.sums import moments, total_of
+from gfopt.kernels.vectors import LANES
 
-LANES = 8
 CROSS_ENTROPY, SQUARED_ERROR = 1, 2  # losses; 0 is none
 
 
@@ -98,30 +99,12 @@ def _run(ops, numbers, first, last, genome, scratch, current, buffers, kept, row
 
 
 @compiled
-def _moments(op, eps, genome, store, rows, counted, sums, mean, factor):  # type: ignore[no-untyped-def]
-    """Mean of every feature over the first `counted` samples of `(T, width * rows)`, and `gain / sqrt(var + eps)`.
-
-    In two passes: the squares of what is left when the mean is gone, as no difference of large numbers.
-    """
-    units = op[1]
-    for around in range(2 if op[2] else 1):
-        sums[:] = 0
-        for tile in range(len(store)):
-            inside = min(rows, counted - tile * rows)
-            if inside > 0:
-                center = mean.ctypes.data if around else 0
-                do.accumulate(sums.ctypes.data, store[tile].ctypes.data, units, rows, inside, center)
-        for unit in range(units):
-            total = 0.0
-            for lane in range(LANES):
-                total += sums[unit * LANES + lane]
-            if around:
-                factor[unit] = 1 / np.sqrt(total / counted + eps)
-            else:
-                mean[unit] = total / counted
+def _factors(op, eps, genome, store, rows, counted, sums, mean, factor):  # type: ignore[no-untyped-def]
+    """Mean of every feature over the first `counted` samples of `(T, width * rows)`, and `gain / sqrt(var + eps)`."""
+    moments(op, eps, store, 0, rows, counted, sums, mean, factor)
     if op[3] >= 0:
-        for unit in range(units):
-            factor[unit] = genome[op[3] + unit] * (factor[unit] if op[2] else np.float32(1))
+        for unit in range(op[1]):
+            factor[unit] *= genome[op[3] + unit]
 
 
 @compiled
@@ -199,9 +182,6 @@ def evaluate(  # type: ignore[no-untyped-def]
                     buffer = buffers[0] if current == buffers[0].ctypes.data else buffers[1]
                     _spread(buffer, outputs[member], rows, tile * rows)
             if stage < len(stages) - 2:
-                _moments(ops[end], numbers[end], genomes[member], store, rows, counted, sums, mean, factor)
+                _factors(ops[end], numbers[end], genomes[member], store, rows, counted, sums, mean, factor)
         if loss:
-            found = 0.0
-            for lane in range(LANES):
-                found += total[lane]
-            losses[member] = found
+            losses[member] = total_of(total, 0)

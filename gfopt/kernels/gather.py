@@ -8,19 +8,11 @@ import numpy as np
 
 from gfopt.compiled import compiled
 from gfopt.kernels.program import AFFINE, BATCH, LINEAR
+from gfopt.kernels.sums import total_of
 from gfopt.kernels.tape import CODE, EXTRA, LANES, SUMS
 
 # Sums whose terms may come in any order, so that they fill vectors; NaN and infinity stay what they are.
 reassociated = partial(compiled, reassociates=True)
-
-
-@compiled
-def total_of(sums, place):  # type: ignore[no-untyped-def]
-    """The eight sums of a feature as one."""
-    total = 0.0
-    for lane in range(LANES):
-        total += sums[place * LANES + lane]
-    return total
 
 
 @reassociated
