@@ -10,11 +10,20 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from gfopt.errors import expectation, suggestion
 from gfopt.optimizers._named_tools import PREFIX, Tool, parse_tool
 from gfopt.optimizers.base import Options
+from gfopt.optimizers.space import Choice, Integer, Real, Space
 
 SelectionKind = Literal["tournament", "roulette", "rank", "truncation", "sus"]
 SurvivalKind = Literal["best", SelectionKind]
 CrossoverKind = Literal["uniform", "one-point", "two-point", "neuron", "blend", "sbx", "arithmetic"]
 MutationKind = Literal["gaussian", "polynomial", "uniform", "self-adaptive"]
+
+# What tuning may choose for a generational algorithm, of DEAP's parts or gfopt's own.
+SPACE: Space = {
+    "population": Integer(16, 256, log=True),
+    "mutation_strength": Real(0.02, 1.0, log=True),
+    "tournament_size": Integer(2, 10),
+    "crossover": Choice(("uniform", "neuron", "blend")),
+}
 
 
 def _kind_or_tool(kinds: Any, prefix: str, value: object) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from deap import algorithms
@@ -12,10 +12,9 @@ from torch import Tensor
 
 from gfopt.optimizers._deap import Rows, best_rows, individuals, stacked
 from gfopt.optimizers._deap_toolbox import Kit, warn_if_slow
-from gfopt.optimizers._genetic_options import DeapOptions, GenerationOptions, Selection
+from gfopt.optimizers._genetic_options import SPACE, DeapOptions, GenerationOptions, Selection
 from gfopt.optimizers._transfer import deliver, staging
 from gfopt.optimizers.base import Optimizer, Options
-from gfopt.optimizers.space import Choice, Integer, Real, Space
 from gfopt.types import Evaluation
 
 
@@ -54,12 +53,7 @@ class GeneticAlgorithm(Optimizer):
 
     options_class = GeneticAlgorithmOptions
     device = "cpu"
-    space: ClassVar[Space] = {
-        "population": Integer(16, 256, log=True),
-        "mutation_strength": Real(0.02, 1.0, log=True),
-        "tournament_size": Integer(2, 10),
-        "crossover": Choice(("uniform", "neuron", "blend")),
-    }
+    space = SPACE
     options: GeneticAlgorithmOptions
 
     @classmethod

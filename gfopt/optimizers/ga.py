@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from torch import Tensor
 from gfopt.draws import Draws
 from gfopt.optimizers import _breeding as breeding
 from gfopt.optimizers import _passes as passes
-from gfopt.optimizers._genetic_options import GenerationOptions, NativeCrossover, NativeMutation, NativeSelection
+from gfopt.optimizers._genetic_options import SPACE, GenerationOptions, NativeCrossover, NativeMutation, NativeSelection
 from gfopt.optimizers.base import Optimizer, Options
-from gfopt.optimizers.space import Choice, Integer, Real, Space
 from gfopt.types import Evaluation
 
 
@@ -53,12 +52,7 @@ class GeneticAlgorithm(Optimizer):
     """
 
     options_class = GeneticAlgorithmOptions
-    space: ClassVar[Space] = {
-        "population": Integer(16, 256, log=True),
-        "mutation_strength": Real(0.02, 1.0, log=True),
-        "tournament_size": Integer(2, 10),
-        "crossover": Choice(("uniform", "neuron", "blend")),
-    }
+    space = SPACE
     options: GeneticAlgorithmOptions
 
     @classmethod
